@@ -1,0 +1,55 @@
+"""The card that travels inside a safetensors checkpoint: which network, which classes, which input. Torch-free.
+
+A checkpoint is a safetensors file whose string metadata holds one key, `multav`, with this card as JSON; so the
+catalogue can read it without torch and without trusting anything executable.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from multav.errors import BadCheckpoint
+from multav.geometry import InputGeometry
+
+METADATA_KEY = "multav"
+_LARGEST_HEADER = 16 * 2**20
+
+
+class ModelCard(BaseModel):
+    """Everything about a model but its weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")
+    architecture: str = Field(description="key of models.architectures.ARCHITECTURES")
+    arguments: dict[str, Any] = Field(default_factory=dict, description="the architecture's keyword arguments")
+    classes: tuple[str, ...] = Field(min_length=2, description="class names in the order of the logits")
+    geometry: InputGeometry
+    description: str = ""
+    licence: str = ""
+    provenance: str = Field("", description="where the weights came from and how to make them again")
+    parameters: int | None = None
+    metrics: dict[str, float] = Field(default_factory=dict, description="measured accuracies in [0, 1] by data set")
+
+
+def read_card(path: Path) -> ModelCard:
+    """The card of the safetensors checkpoint at `path`.
+
+    Raises `BadCheckpoint` when the file is not safetensors, or holds no card or a wrong one.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= _LARGEST_HEADER:
+                raise BadCheckpoint(f"{path.name} is not a safetensors file (header of {length} bytes)")
+            metadata = json.loads(file.read(length)).get("__metadata__", {})
+    except (ValueError, AttributeError) as error:
+        raise BadCheckpoint(f"{path.name} is not a safetensors file: {error}") from error
+    if METADATA_KEY not in metadata:
+        raise BadCheckpoint(f"{path.name} holds no model card: its metadata lacks the key {METADATA_KEY!r}")
+    try:
+        return ModelCard.model_validate_json(metadata[METADATA_KEY])
+    except ValidationError as error:
+        raise BadCheckpoint(f"the model card of {path.name} is not valid: {error}") from error
