@@ -1,6 +1,8 @@
 """What a video classifier expects of its clips: how many frames, how far apart, what size. Torch-free."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class InputGeometry(BaseModel):
@@ -20,6 +22,17 @@ class InputGeometry(BaseModel):
     width: int = Field(ge=1, le=4096, description="width of the centre crop, pixels")
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        if max(self.height, self.width) > self.short_side:
+            raise ValueError(
+                f"a crop of {self.height}x{self.width} does not fit into a picture whose short side is "
+                f"{self.short_side}: make short_side at least {max(self.height, self.width)}"
+            )
+        if min(self.std) <= 0:
+            raise ValueError("std must be positive in every channel")
+        return self
 
     @property
     def span(self) -> int:

@@ -1,0 +1,117 @@
+"""What a user asks for when a video is to be attacked: the body of `POST /v1/attacks`. Torch-free."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError, field_validator
+
+from multav.attacks.catalogue import ATTACKS, Attack
+from multav.attacks.multav_linf import MultavLinf
+from multav.errors import FieldError, InvalidSpec
+from multav.validation import field_errors
+
+OutputName = Literal["auto", "h264-mp4", "vp9-mp4", "ffv1-mkv", "h264rgb-mp4"]
+
+
+class AttackRequest(BaseModel):
+    """One attack on one video, every default spelled out.
+
+    `label` is the class that the attack moves away from (or, with `attack.targeted`, toward); left out, it is
+    the model's own prediction on the clean video.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: StrictStr | None = Field(None, description="name of a registered model; the server's default if null")
+    attack: Attack = Field(default_factory=MultavLinf, description="threat model and its parameters")
+    label: int | str | None = Field(
+        None, description="class name or index to leave (to reach, if targeted); null: the model's own prediction"
+    )
+    domain: Literal["source", "model_input"] = Field(
+        "source", description="perturb the original frames, or the clip that the model sees"
+    )
+    coverage: Literal["dense", "clip"] = Field(
+        "dense", description="attack every frame, or only the one clip in the middle of the video"
+    )
+    output: OutputName = Field("auto", description="the file to deliver; auto is the smallest that stays adversarial")
+    crf: Annotated[int, Field(strict=True, ge=0, le=51)] | None = Field(
+        None, description="constant rate factor of h264-mp4 (default 23); not allowed with another output"
+    )
+    seed: Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)] = Field(0, description="seed of every random draw")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="arithmetic of the network; auto is float32"
+    )
+    tensor: StrictBool = Field(
+        False, description="also deliver the float32 adversarial clips as safetensors (always in model_input)"
+    )
+
+    @field_validator("label", mode="before")
+    @classmethod
+    def _name_or_index(cls, label: Any) -> Any:
+        """Refuse what JSON could pass off as an index (true, 1.0) before pydantic tries both types."""
+        if label is not None and type(label) not in (int, str):
+            raise ValueError("a class name (string) or a class index (integer)")
+        return label
+
+    @classmethod
+    def parse(cls, body: Any) -> Self:
+        """The request in `body` (parsed JSON). Raises `InvalidSpec` with a JSON pointer for each wrong field."""
+        if not isinstance(body, dict):
+            raise InvalidSpec(f"the attack specification must be a JSON object, not {_json_type(body)}")
+        try:
+            request = cls.model_validate(body)
+        except ValidationError as error:
+            errors = field_errors(error, tags=frozenset(ATTACKS))
+            raise InvalidSpec(
+                f"{len(errors)} field(s) of the attack specification are not valid: "
+                + "; ".join(f"{each['pointer'] or '/'}: {each['detail']}" for each in errors[:5]),
+                errors=errors,
+            ) from error
+        request._refuse_contradictions()
+        return request
+
+    def _refuse_contradictions(self) -> None:
+        """Raise `InvalidSpec` for fields that are each right but not together."""
+        errors: list[FieldError] = []
+        if self.crf is not None and self.output != "h264-mp4":
+            errors.append(FieldError(
+                pointer="/crf",
+                detail=f'crf belongs to output "h264-mp4"; output {self.output!r} takes none: leave it out or set output',
+            ))
+        if self.attack.targeted and self.label is None:
+            errors.append(FieldError(
+                pointer="/label", detail="a targeted attack needs the class to move toward: give its name or index"
+            ))
+        if errors:
+            raise InvalidSpec("; ".join(each["detail"] for each in errors), errors=errors)
+
+
+def label_index(label: int | str, classes: tuple[str, ...]) -> int:
+    """Index of the class that `label` names among `classes`. Raises `InvalidSpec` pointing at `/label`.
+
+    A name is matched exactly, then without regard to case; an index must be within `classes`.
+    """
+    if isinstance(label, str):
+        if label in classes:
+            return classes.index(label)
+        folded = [name.casefold() for name in classes]
+        if folded.count(label.casefold()) == 1:
+            return folded.index(label.casefold())
+    elif 0 <= label < len(classes):
+        return label
+    raise _unknown_label(label, classes)
+
+
+def _unknown_label(label: int | str, classes: tuple[str, ...]) -> InvalidSpec:
+    from difflib import get_close_matches  # loaded only to word an error
+
+    if isinstance(label, int):
+        detail = f"class index {label} is not one of the model's {len(classes)} classes (0 to {len(classes) - 1})"
+    else:
+        near = get_close_matches(label, classes, n=3, cutoff=0.4) or classes[:10]
+        detail = f"no class is named {label!r}; near: {', '.join(near)}"
+    return InvalidSpec(detail, errors=[FieldError(pointer="/label", detail=detail)])
+
+
+def _json_type(value: Any) -> str:
+    names = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number", type(None): "null"}
+    return names.get(type(value), "something else")
