@@ -21,10 +21,13 @@ class AttackRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: StrictStr | None = Field(None, description="name of a registered model; the server's default if null")
+    model: StrictStr | None = Field(
+        None, description="name of a registered model; the server's default if null"
+    )
     attack: Attack = Field(default_factory=MultavLinf, description="threat model and its parameters")
     label: int | str | None = Field(
-        None, description="class name or index to leave (to reach, if targeted); null: the model's own prediction"
+        None,
+        description="class name or index to leave (to reach, if targeted); null: the model's own prediction",
     )
     domain: Literal["source", "model_input"] = Field(
         "source", description="perturb the original frames, or the clip that the model sees"
@@ -32,11 +35,15 @@ class AttackRequest(BaseModel):
     coverage: Literal["dense", "clip"] = Field(
         "dense", description="attack every frame, or only the one clip in the middle of the video"
     )
-    output: OutputName = Field("auto", description="the file to deliver; auto is the smallest that stays adversarial")
+    output: OutputName = Field(
+        "auto", description="the file to deliver; auto is the smallest that stays adversarial"
+    )
     crf: Annotated[int, Field(strict=True, ge=0, le=51)] | None = Field(
         None, description="constant rate factor of h264-mp4 (default 23); not allowed with another output"
     )
-    seed: Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)] = Field(0, description="seed of every random draw")
+    seed: Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)] = Field(
+        0, description="seed of every random draw"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="arithmetic of the network; auto is float32"
     )
@@ -73,14 +80,19 @@ class AttackRequest(BaseModel):
         """Raise `InvalidSpec` for fields that are each right but not together."""
         errors: list[FieldError] = []
         if self.crf is not None and self.output != "h264-mp4":
-            errors.append(FieldError(
-                pointer="/crf",
-                detail=f'crf belongs to output "h264-mp4"; output {self.output!r} takes none: leave it out or set output',
-            ))
+            errors.append(
+                FieldError(
+                    pointer="/crf",
+                    detail=f'crf belongs to output "h264-mp4"; output {self.output!r} takes none: leave it out or set output',
+                )
+            )
         if self.attack.targeted and self.label is None:
-            errors.append(FieldError(
-                pointer="/label", detail="a targeted attack needs the class to move toward: give its name or index"
-            ))
+            errors.append(
+                FieldError(
+                    pointer="/label",
+                    detail="a targeted attack needs the class to move toward: give its name or index",
+                )
+            )
         if errors:
             raise InvalidSpec("; ".join(each["detail"] for each in errors), errors=errors)
 
@@ -105,7 +117,9 @@ def _unknown_label(label: int | str, classes: tuple[str, ...]) -> InvalidSpec:
     from difflib import get_close_matches  # loaded only to word an error
 
     if isinstance(label, int):
-        detail = f"class index {label} is not one of the model's {len(classes)} classes (0 to {len(classes) - 1})"
+        detail = (
+            f"class index {label} is not one of the model's {len(classes)} classes (0 to {len(classes) - 1})"
+        )
     else:
         near = get_close_matches(label, classes, n=3, cutoff=0.4) or classes[:10]
         detail = f"no class is named {label!r}; near: {', '.join(near)}"
@@ -113,5 +127,12 @@ def _unknown_label(label: int | str, classes: tuple[str, ...]) -> InvalidSpec:
 
 
 def _json_type(value: Any) -> str:
-    names = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number", type(None): "null"}
+    names = {
+        list: "an array",
+        str: "a string",
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        type(None): "null",
+    }
     return names.get(type(value), "something else")

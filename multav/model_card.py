@@ -24,14 +24,18 @@ class ModelCard(BaseModel):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")
     architecture: str = Field(description="key of models.architectures.ARCHITECTURES")
-    arguments: dict[str, Any] = Field(default_factory=dict, description="the architecture's keyword arguments")
+    arguments: dict[str, Any] = Field(
+        default_factory=dict, description="the architecture's keyword arguments"
+    )
     classes: tuple[str, ...] = Field(min_length=2, description="class names in the order of the logits")
     geometry: InputGeometry
     description: str = ""
     licence: str = ""
     provenance: str = Field("", description="where the weights came from and how to make them again")
     parameters: int | None = None
-    metrics: dict[str, float] = Field(default_factory=dict, description="measured accuracies in [0, 1] by data set")
+    metrics: dict[str, float] = Field(
+        default_factory=dict, description="measured accuracies in [0, 1] by data set"
+    )
 
 
 def read_card(path: Path) -> ModelCard:

@@ -49,14 +49,19 @@ class Preprocessing:
         # (h, H) x (..., H, W) x (W, w): the larger saving comes first, rows and columns shrink alike.
         return (self.rows @ pictures) @ self.columns.T
 
-    def adjoint(self, gradient: Tensor) -> Tensor:
-        """Gradient by the source. (..., height, width) -> (..., seen rows, seen columns), a fresh tensor."""
+    def adjoint(self, gradient: Tensor, out: Tensor | None = None) -> Tensor:
+        """Gradient by the source. (..., height, width) -> (..., seen rows, seen columns).
+
+        Written into `out` when given (a fresh tensor of the source's size costs twice the product itself).
+        """
         if self.identity:
-            return gradient.clone()
-        return self.rows.T @ (gradient @ self.columns)
+            return gradient.clone() if out is None else out.copy_(gradient)
+        return torch.matmul(self.rows.T, gradient @ self.columns, out=out)
 
 
-def preprocessing(geometry: InputGeometry, height: int, width: int, device: torch.device | str = "cpu") -> Preprocessing:
+def preprocessing(
+    geometry: InputGeometry, height: int, width: int, device: torch.device | str = "cpu"
+) -> Preprocessing:
     """The map that `geometry` prescribes for source pictures of `height` x `width`.
 
     The long side after the resize is truncated and the crop offset rounded half to even, as torchvision and
@@ -70,13 +75,20 @@ def preprocessing(geometry: InputGeometry, height: int, width: int, device: torc
     return Preprocessing(rows.to(device), columns.to(device), top, left)
 
 
+def no_preprocessing(height: int, width: int, device: torch.device | str = "cpu") -> Preprocessing:
+    """The map that leaves pictures of `height` x `width` as they are."""
+    return Preprocessing(torch.eye(height, device=device), torch.eye(width, device=device), 0, 0)
+
+
 def _resize_matrix(source: int, target: int) -> Tensor:
     """(target, source) weights of the antialiased bilinear resize of one axis: what it makes of unit vectors."""
     if source == target:
         return torch.eye(source)
-    units = torch.eye(source).reshape(1, source, source, 1)
-    resized = functional.interpolate(units, size=(target, 1), mode="bilinear", antialias=True, align_corners=False)
-    return resized.reshape(source, target).T.contiguous()
+    units = torch.eye(source).reshape(1, 1, source, source)
+    resized = functional.interpolate(
+        units, size=(target, source), mode="bilinear", antialias=True, align_corners=False
+    )
+    return resized.reshape(target, source)
 
 
 def _seen(matrix: Tensor, crop: int) -> tuple[Tensor, int]:
@@ -89,4 +101,6 @@ def _seen(matrix: Tensor, crop: int) -> tuple[Tensor, int]:
 
 
 def _is_identity(matrix: Tensor) -> bool:
-    return matrix.shape[0] == matrix.shape[1] and bool((matrix == torch.eye(len(matrix), device=matrix.device)).all())
+    return matrix.shape[0] == matrix.shape[1] and bool(
+        (matrix == torch.eye(len(matrix), device=matrix.device)).all()
+    )

@@ -104,6 +104,12 @@ def window_count(frames: int, geometry: InputGeometry) -> int:
     return whole_runs * geometry.stride + tail
 
 
+def middle_frames(frames: int, geometry: InputGeometry) -> frozenset[int]:
+    """Indices of the frames in the one window in the middle of a video of `frames` frames."""
+    first, sample = _middle_window(frames, geometry)
+    return frozenset(first + position for position in sample.frames)
+
+
 def _samples(length: int, geometry: InputGeometry) -> tuple[Sample, ...]:
     """The samples of a segment of `length` frames: a run, a run with an overlapping tail, or a short video."""
     window = geometry.frames

@@ -1,0 +1,228 @@
+"""From crafted pictures to a file that is known to work: encode, decode again, let the model judge.
+
+The ladder starts with an ordinary H.264 file and lowers its crf until the decoded file is still adversarial;
+lossless comes last. Nothing about a file is assumed: what is reported was measured on its bytes.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multav.attack_request import AttackRequest
+from multav.crafted_frames import CraftedFrames
+from multav.errors import EncodingFailed, OutputTooLarge
+from multav.footage import Footage
+from multav.measure import Comparison
+from multav.pictures import Sheet
+from multav.prediction import Prediction, RunningPrediction, Scorer
+from multav.quantise import LevelBounds
+from multav.video.decode import decode
+from multav.video.encode import encode
+from multav.video.formats import FORMATS, OutputFormat
+from multav.video.info import VideoInfo
+from multav.video.limits import Limits
+from multav.windows import Segment
+
+Picture = NDArray[np.uint8]
+Segments = Callable[[Iterator[Picture]], Iterator[Segment[Picture]]]
+
+DEFAULT_CRF = 23
+_FALLING_CRF = (DEFAULT_CRF, 18, 12, 6)
+_LAST_STEP = "vp9-mp4"
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One way to write the file: a format, and for H.264 its constant rate factor."""
+
+    format: OutputFormat
+    crf: int | None = None
+
+
+def ladder(request: AttackRequest) -> tuple[Rung, ...]:
+    """The rungs that `request.output` stands for, the smallest file first."""
+    if request.output == "auto":
+        lossy = tuple(Rung(FORMATS["h264-mp4"], crf) for crf in _FALLING_CRF)
+        return (*lossy, Rung(FORMATS[_LAST_STEP]))
+    if request.output == "h264-mp4":
+        return (Rung(FORMATS["h264-mp4"], DEFAULT_CRF if request.crf is None else request.crf),)
+    return (Rung(FORMATS[request.output]),)
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file that was written, decoded again and judged."""
+
+    rung: Rung
+    path: Path
+    size: int
+    codec: str
+    pixel_format: str
+    audio: dict[str, Any]
+    prediction: Prediction
+    to_source: Comparison
+    to_crafted: Comparison
+    sheet: Sheet
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """The file that is handed out, and every rung that was tried before it."""
+
+    file: Written
+    tried: tuple[dict[str, Any], ...]
+
+    def as_dict(self, bounds: LevelBounds) -> dict[str, Any]:
+        """The `delivery` object of a result."""
+        file = self.file
+        return {
+            "output": file.rung.format.name,
+            "codec": file.codec,
+            "pixel_format": file.pixel_format,
+            "lossless": file.rung.format.lossless,
+            "crf": file.rung.crf,
+            "bytes": file.size,
+            "psnr_to_crafted_db": file.to_crafted.psnr_db,
+            "bound_respected": file.to_source.within(bounds),
+            "audio": file.audio,
+            "tried": list(self.tried),
+        }
+
+
+@dataclass(frozen=True)
+class Deliverer:
+    """Everything that the rungs of one video's ladder share."""
+
+    footage: Footage
+    crafted: CraftedFrames
+    segments: Segments
+    scorer: Scorer
+    info: VideoInfo
+    size: tuple[int, int]
+    frames: int
+    audio_from: Path | None
+    folder: Path
+    name: str
+    limits: Limits
+    max_bytes: int
+    sheet_frames: frozenset[int]
+    check: Callable[[], None]
+    on_frame: Callable[[], None]
+
+    def deliver(
+        self, rungs: tuple[Rung, ...], *, adversarial: Callable[[Prediction], bool], worth: bool
+    ) -> Delivery:
+        """Climb `rungs` until a file is adversarial; the last rung that fits is delivered in any case.
+
+        With `worth` unset (the crafted pictures do not fool the model themselves) the first rung is enough.
+        """
+        tried: list[dict[str, Any]] = []
+        file: Written | None = None
+        for rung in rungs:
+            entry: dict[str, Any] = {"output": rung.format.name, "crf": rung.crf}
+            needed = self.estimate(rung)
+            if needed > self.max_bytes:
+                if file is None and rung is rungs[-1]:
+                    raise too_large(rung, needed, self.max_bytes)
+                tried.append(
+                    {**entry, "bytes": None, "estimated_bytes": needed, "outcome": "skipped: too large"}
+                )
+                continue
+            if file is not None:
+                file.path.unlink()
+            file = self._verify(rung, self._write(rung))
+            survived = adversarial(file.prediction)
+            tried.append(
+                {
+                    **entry,
+                    "bytes": file.size,
+                    "label": file.prediction.as_dict()["label"],
+                    "confidence": file.prediction.as_dict()["confidence"],
+                    "outcome": "adversarial" if survived else "lost",
+                }
+            )
+            if survived or not worth:
+                break
+        if file is None:
+            raise too_large(rungs[0], self.estimate(rungs[0]), self.max_bytes)
+        return Delivery(file, tuple(tried))
+
+    def estimate(self, rung: Rung) -> int:
+        """Bytes that `rung` is expected to need at most."""
+        height, width = self.size
+        return rung.format.estimate_bytes(width, height, self.frames, crf=rung.crf)
+
+    def _write(self, rung: Rung) -> tuple[Path, str, str, dict[str, Any]]:
+        height, width = self.size
+        path = self.folder / f"{self.name}-adversarial{rung.format.suffix}"
+        with (
+            self.footage.open() as frames,
+            encode(
+                path,
+                rung.format,
+                width=width,
+                height=height,
+                time_base=self.info.time_base,
+                frame_rate=self.info.frame_rate,
+                crf=rung.crf,
+                audio_from=self.audio_from,
+                limits=self.limits,
+            ) as writer,
+        ):
+            times: list[int] = []
+
+            def sources() -> Iterator[Picture]:
+                for frame in frames:
+                    times.append(frame.pts)
+                    yield frame.rgb
+
+            for _, crafted in self.crafted.read(sources()):
+                self.check()
+                writer.write(crafted, times[-1])
+                self.on_frame()
+        audio = {"copied": writer.audio_copied, "reason": writer.audio_reason}
+        return path, writer.codec, writer.pixel_format, audio
+
+    def _verify(self, rung: Rung, written: tuple[Path, str, str, dict[str, Any]]) -> Written:
+        """Decode the file again beside the source and the crafted pictures."""
+        path, codec, pixel_format, audio = written
+        to_source, to_crafted = Comparison(), Comparison()
+        prediction, sheet = RunningPrediction(self.scorer), Sheet()
+        with decode(path, self.limits) as delivered, self.footage.open() as frames:
+
+            def pictures() -> Iterator[Picture]:
+                pairs = self.crafted.read(frame.rgb for frame in frames)
+                for index, (frame, (source, crafted)) in enumerate(zip(delivered, pairs, strict=True)):
+                    self.check()
+                    if frame.rgb.shape != crafted.shape:
+                        raise ValueError(f"pictures of {frame.rgb.shape} where {crafted.shape} were written")
+                    to_source.add(source, frame.rgb, ssim=False)
+                    to_crafted.add(crafted, frame.rgb, ssim=False)
+                    if index in self.sheet_frames:
+                        sheet.add(source, frame.rgb, crafted)
+                    self.on_frame()
+                    yield frame.rgb
+
+            try:
+                for segment in self.segments(pictures()):
+                    prediction.add(segment, segment.pictures)
+            except ValueError as error:
+                raise EncodingFailed(
+                    f"the written {rung.format.name} file does not hold what was encoded: {error}"
+                ) from error
+        size = path.stat().st_size
+        return Written(
+            rung, path, size, codec, pixel_format, audio, prediction.result(), to_source, to_crafted, sheet
+        )
+
+
+def too_large(rung: Rung, needed: int, allowed: int) -> OutputTooLarge:
+    """The refusal of an output that would pass the limit."""
+    return OutputTooLarge(
+        f"output {rung.format.name!r} of this video would need about {needed / 1e6:.0f} MB where {allowed / 1e6:.0f} MB "
+        'are allowed: choose output "auto" or "h264-mp4", a shorter video, or a server with a larger limit'
+    )

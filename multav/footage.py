@@ -1,0 +1,51 @@
+"""The pictures that an attack starts from: a video's own frames, or what a model makes of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from multav.preprocessing import Preprocessing
+from multav.video.decode import Frame, decode
+from multav.video.limits import Limits
+
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Footage:
+    """A video file that can be read again and again, picture by picture.
+
+    With `resize` (domain `model_input`) each frame is resized, cropped and rounded to 8 bits first, as the
+    paper's loader does; with `keep` only frames of those indices are given.
+    """
+
+    path: Path
+    limits: Limits
+    resize: Preprocessing | None = None
+    keep: frozenset[int] | None = None
+
+    @contextmanager
+    def open(self) -> Iterator[Iterator[Frame]]:
+        """The frames in order; decoding ends when the context is left. Raises the `BadVideo` family."""
+        with decode(self.path, self.limits) as frames:
+            yield self._frames(iter(frames))
+
+    def _frames(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        for index, frame in enumerate(frames):
+            if self.keep is not None and index not in self.keep:
+                continue
+            yield frame if self.resize is None else Frame(shrink(frame.rgb, self.resize), frame.pts)
+
+
+def shrink(picture: Picture, resize: Preprocessing) -> Picture:
+    """(H, W, 3) uint8 -> the model's (height, width, 3) uint8, rounded to the nearest level."""
+    rows, columns = resize.window
+    # (H, W, 3) -> (3, H, W)
+    seen = torch.from_numpy(picture[rows, columns]).permute(2, 0, 1).float()
+    levels = resize.apply(seen).round_().clamp_(0, 255).to(torch.uint8)
+    return np.ascontiguousarray(levels.permute(1, 2, 0).numpy())

@@ -1,0 +1,404 @@
+"""The whole journey of one video: read, predict, craft, write, read again, judge.
+
+    read and predict ─► choose the label ─► craft segment by segment ─► climb the delivery ladder ─► result
+
+Memory stays flat in the video's length: pictures pass in segments (`multav.windows`), crafted ones wait on
+disk as packed differences (`multav.crafted_frames`), and every comparison is a running one.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from multav.attack_request import AttackRequest, label_index
+from multav.crafted_frames import CraftedFrames
+from multav.crafting import CraftedSegment, Crafter
+from multav.delivery import Deliverer, Delivery, Segments, ladder, too_large
+from multav.errors import NoFrames, OutputTooLarge
+from multav.footage import Footage
+from multav.geometry import InputGeometry
+from multav.measure import Comparison
+from multav.pictures import GAIN, difference_map, thin
+from multav.prediction import Prediction, RunningPrediction, Scorer, window_positions
+from multav.preprocessing import Preprocessing, no_preprocessing, preprocessing
+from multav.progress import Pace, Progress
+from multav.quantise import LevelBounds
+from multav.tensor_file import TensorFile
+from multav.video.encode import encode
+from multav.video.formats import FORMATS
+from multav.video.info import VideoInfo
+from multav.video.limits import Limits
+from multav.video.probe import probe
+from multav.windows import Segment, clip_segments, dense_segments, middle_frames, window_count
+
+Picture = NDArray[np.uint8]
+
+# Megapixels a second that two cores write and check; only the first guess of the time left.
+_DELIVERY_SPEED = 18.0
+_MAP_SIDE = 640
+_SHEET_ROWS = 3
+_BYTES_KEPT_FREE = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class ArtifactFile:
+    """A file that an attack made. `role`: adversarial-video, difference-map, preview or adversarial-tensor."""
+
+    role: str
+    path: Path
+    media_type: str
+    filename: str
+
+
+@dataclass(frozen=True)
+class _Crafting:
+    """What crafting left behind: the prediction on the crafted 8-bit pictures, the change, the mean losses."""
+
+    prediction: Prediction
+    change: Comparison
+    losses: list[float]
+
+
+@dataclass
+class Journey:
+    """One run of `attack_video`; each stage is a method, in order."""
+
+    path: Path
+    model: nn.Module
+    request: AttackRequest
+    folder: Path
+    name: str
+    scratch: Path
+    geometry: InputGeometry
+    classes: tuple[str, ...]
+    limits: Limits
+    max_output_bytes: int
+    on_progress: Callable[[Progress], None]
+    check: Callable[[], None]
+    timings: dict[str, float] = field(default_factory=dict)
+    frames: int = 0
+
+    def run(self) -> tuple[dict[str, Any], tuple[ArtifactFile, ...]]:
+        """The result object and the files."""
+        started = time.monotonic()
+        with self._timed("reading"):
+            clean = self._read()
+        self._refuse_large_outputs()
+        label = clean.index if self.request.label is None else label_index(self.request.label, self.classes)
+        with CraftedFrames(self.scratch / "differences", self.scorer.preprocessing.window) as crafted:
+            with self._timed("crafting"):
+                crafting = self._craft(crafted, label)
+            with self._timed("delivering"):
+                delivery = self._deliver(crafted, crafting, label)
+        self._save_sheet(delivery, clean)
+        self.timings["total"] = time.monotonic() - started
+        return self._result(clean, label, crafting, delivery), self._artifacts(delivery)
+
+    # -- what the stages share
+
+    @cached_property
+    def info(self) -> VideoInfo:
+        """The source video as its container describes it."""
+        return probe(self.path, self.limits)
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """The model behind the preprocessing of the attacked pictures."""
+        device = next(self.model.parameters()).device
+        height, width = self.size
+        maps: Preprocessing = (
+            preprocessing(self.geometry, height, width, device)
+            if self.request.domain == "source"
+            else no_preprocessing(height, width, device)
+        )
+        autocast = torch.bfloat16 if self.request.precision == "bfloat16" else None
+        return Scorer(self.model, maps, self.classes, device, autocast)
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the attacked pictures."""
+        if self.request.domain == "source":
+            return self.info.height, self.info.width
+        return self.geometry.height, self.geometry.width
+
+    @cached_property
+    def footage(self) -> Footage:
+        """The attacked pictures; frames outside the one clip are left out of the model's domain."""
+        if self.request.domain == "source":
+            return Footage(self.path, self.limits)
+        resize = preprocessing(self.geometry, self.info.height, self.info.width)
+        return Footage(self.path, self.limits, resize=resize)
+
+    @cached_property
+    def segments(self) -> Segments:
+        """How the attacked pictures are cut into segments; needs `frames`."""
+        if self.request.coverage == "dense":
+            return partial(dense_segments, geometry=self.geometry)
+        if self.request.domain == "source":
+            return partial(clip_segments, geometry=self.geometry, frames=self.frames)
+        return partial(dense_segments, geometry=self.geometry.model_copy(update={"stride": 1}))
+
+    @property
+    def windows(self) -> int:
+        """How many windows are attacked; needs `frames`."""
+        return window_count(self.frames, self.geometry) if self.request.coverage == "dense" else 1
+
+    @cached_property
+    def bounds(self) -> LevelBounds:
+        """What the threat model allows each 8-bit level."""
+        return LevelBounds.of(self.request.attack)
+
+    # -- the stages
+
+    def _read(self) -> Prediction:
+        """Count the frames and predict the clean video."""
+        prediction = RunningPrediction(self.scorer)
+        if self.request.coverage == "clip":
+            # The middle is known only when all frames have been counted: container headers lie.
+            self.frames = sum(1 for _ in self._pictures())
+            if self.frames and self.request.domain == "model_input":
+                self.footage = replace(self.footage, keep=middle_frames(self.frames, self.geometry))
+        passed = 0
+
+        def counted() -> Iterator[Picture]:
+            nonlocal passed
+            for picture in self._pictures():
+                passed += 1
+                yield picture
+
+        for segment in self.segments(counted()):
+            prediction.add(segment, segment.pictures)
+        self.frames = passed
+        if prediction.windows == 0:
+            raise NoFrames(
+                "the video holds no picture that can be decoded: send a video with at least one frame"
+            )
+        return prediction.result()
+
+    def _craft(self, crafted: CraftedFrames, label: int) -> _Crafting:
+        crafter = Crafter(self.scorer, self.request.attack, self.bounds, label, self.request.seed)
+        prediction, change = RunningPrediction(self.scorer), Comparison()
+        pace = Pace(self.windows, "windows", self.on_progress, after_seconds=self._delivery_seconds())
+        losses: list[Tensor] = []
+        height, width = thin(np.zeros((*self.size, 3), np.uint8), _MAP_SIDE).shape[:2]
+        with ExitStack() as stack:
+            frames = stack.enter_context(self.footage.open())
+            tensors = stack.enter_context(self._tensor_file()) if self._wants_tensor else None
+            map_writer = stack.enter_context(
+                encode(
+                    self.folder / "difference-map.mp4",
+                    FORMATS["h264-mp4"],
+                    width=width,
+                    height=height,
+                    time_base=self.info.time_base,
+                    frame_rate=self.info.frame_rate,
+                    crf=20,
+                    limits=self.limits,
+                )
+            )
+            times: list[int] = []
+
+            def pictures() -> Iterator[Picture]:
+                for frame in frames:
+                    times.append(frame.pts)
+                    yield frame.rgb
+
+            for segment in self.segments(pictures()):
+                made = crafter.craft(segment, on_step=lambda _: self.check(), keep_clips=tensors is not None)
+                prediction.add(segment, made.pictures)
+                losses.append(made.losses)
+                for index, (source, picture) in enumerate(zip(segment.pictures, made.pictures, strict=True)):
+                    self.check()
+                    crafted.write(source, picture)
+                    change.add(source, picture)
+                    small = difference_map(thin(source, _MAP_SIDE), thin(picture, _MAP_SIDE))
+                    map_writer.write(small, times[segment.start + index])
+                if tensors is not None:
+                    self._write_clips(tensors, segment, made)
+                pace.advance(segment.windows)
+        mean = torch.cat(losses, dim=1).mean(dim=1)
+        return _Crafting(prediction.result(), change, [round(loss, 6) for loss in mean.tolist()])
+
+    def _deliver(self, crafted: CraftedFrames, crafting: _Crafting, label: int) -> Delivery:
+        started, passed = time.monotonic(), 0
+
+        def on_frame() -> None:
+            nonlocal passed
+            passed += 1
+            # One rung writes and reads every frame once; a further rung starts the count again.
+            rest = -passed % (2 * self.frames)
+            eta = (time.monotonic() - started) / passed * rest
+            self.on_progress(Progress(self.windows, self.windows, "windows", eta))
+
+        chosen = frozenset((2 * row + 1) * self.frames // (2 * _SHEET_ROWS) for row in range(_SHEET_ROWS))
+        deliverer = Deliverer(
+            footage=self.footage,
+            crafted=crafted,
+            segments=self.segments,
+            scorer=self.scorer,
+            info=self.info,
+            size=self.size,
+            frames=self.frames,
+            audio_from=self.path if self.request.domain == "source" else None,
+            folder=self.folder,
+            name=self.name,
+            limits=self.limits,
+            max_bytes=self.max_output_bytes,
+            sheet_frames=chosen,
+            check=self.check,
+            on_frame=on_frame,
+        )
+        return deliverer.deliver(
+            ladder(self.request),
+            adversarial=lambda prediction: self._fools(prediction, label),
+            worth=self._fools(crafting.prediction, label),
+        )
+
+    # -- what comes out
+
+    def _fools(self, prediction: Prediction, label: int) -> bool:
+        """Whether a prediction is what the attacker wants: away from `label`, or on it when targeted."""
+        return (prediction.index == label) == self.request.attack.targeted
+
+    def _result(
+        self, clean: Prediction, label: int, crafting: _Crafting, delivery: Delivery
+    ) -> dict[str, Any]:
+        change = crafting.change
+        return {
+            "clean": clean.as_dict(),
+            "adversarial": crafting.prediction.as_dict(),
+            "delivered": delivery.file.prediction.as_dict(),
+            "label": {"label": self.classes[label], "index": label},
+            "label_source": "predicted" if self.request.label is None else "given",
+            "success": self._fools(crafting.prediction, label),
+            "success_delivered": self._fools(delivery.file.prediction, label),
+            "perturbation": {
+                "ratio_max": change.ratio_max,
+                "linf": change.linf,
+                "l2": change.l2,
+                "psnr_db": change.psnr_db,
+                "ssim": change.ssim,
+                "changed_pixels": change.changed_pixels,
+                "pixels": self.frames * self.size[0] * self.size[1],
+                "bound_respected": change.within(self.bounds),
+            },
+            "delivery": delivery.as_dict(self.bounds),
+            "video": {
+                "width": self.size[1],
+                "height": self.size[0],
+                "frames": self.frames,
+                "windows": self.windows,
+            },
+            "losses": crafting.losses,
+            "gradient_evaluations": self.windows * self.request.attack.steps,
+            "seconds": round(self.timings["total"], 3),
+            "timings": {stage: round(seconds, 3) for stage, seconds in self.timings.items()},
+        }
+
+    def _artifacts(self, delivery: Delivery) -> tuple[ArtifactFile, ...]:
+        video, kind = delivery.file.path, delivery.file.rung.format.media_type
+        files = [
+            ArtifactFile("adversarial-video", video, kind, video.name),
+            ArtifactFile(
+                "difference-map",
+                self.folder / "difference-map.mp4",
+                "video/mp4",
+                f"{self.name}-difference-x{GAIN}.mp4",
+            ),
+            ArtifactFile("preview", self.folder / "preview.png", "image/png", f"{self.name}-preview.png"),
+        ]
+        if self._wants_tensor:
+            path = self.folder / "adversarial.safetensors"
+            files.append(
+                ArtifactFile(
+                    "adversarial-tensor",
+                    path,
+                    "application/octet-stream",
+                    f"{self.name}-adversarial.safetensors",
+                )
+            )
+        return tuple(files)
+
+    def _save_sheet(self, delivery: Delivery, clean: Prediction) -> None:
+        said, now = clean.as_dict(), delivery.file.prediction.as_dict()
+        captions = (
+            f"clean: {said['label']} {said['confidence']:.0%}",
+            f"adversarial: {now['label']} {now['confidence']:.0%}",
+            f"difference x{GAIN}",
+        )
+        delivery.file.sheet.save(self.folder / "preview.png", captions)
+
+    # -- the adversarial tensor
+
+    @property
+    def _wants_tensor(self) -> bool:
+        return self.request.tensor or self.request.domain == "model_input"
+
+    def _tensor_file(self) -> TensorFile:
+        shape = (self.windows, 3, self.geometry.frames, *self.size)
+        metadata = {
+            "attack": self.request.attack.model_dump_json(),
+            "layout": "window,channel,time,height,width",
+        }
+        return TensorFile(self.folder / "adversarial.safetensors", "clips", shape, metadata)
+
+    def _write_clips(self, file: TensorFile, segment: Segment[Picture], made: CraftedSegment) -> None:
+        """Append the segment's windows at full picture size: crafted floats where seen, the source elsewhere."""
+        rows, columns = self.scorer.preprocessing.window
+        for positions, clip in zip(window_positions(segment), made.clips, strict=True):
+            pictures = np.stack([segment.pictures[position] for position in positions])
+            # (T, H, W, 3) -> (3, T, H, W)
+            whole = torch.from_numpy(pictures).permute(3, 0, 1, 2).float().div_(255)
+            whole[:, :, rows, columns] = clip
+            file.append(whole)
+
+    # -- limits and time
+
+    def _refuse_large_outputs(self) -> None:
+        """Raise `OutputTooLarge` before any attack step when the output cannot fit."""
+        rung = ladder(self.request)[0]
+        height, width = self.size
+        needed = rung.format.estimate_bytes(width, height, self.frames, crf=rung.crf)
+        if needed > self.max_output_bytes:
+            raise too_large(rung, needed, self.max_output_bytes)
+        tensors = self.windows * 3 * self.geometry.frames * height * width * 4 if self._wants_tensor else 0
+        if tensors > self.max_output_bytes:
+            raise OutputTooLarge(
+                f"the adversarial tensor would need {tensors / 1e6:.0f} MB where {self.max_output_bytes / 1e6:.0f} MB are "
+                "allowed: leave `tensor` out, or attack a shorter video"
+            )
+        rows, columns = self.scorer.preprocessing.rows.shape[1], self.scorer.preprocessing.columns.shape[1]
+        scratch = self.frames * rows * columns * 3 // 2
+        free = shutil.disk_usage(self.folder).free - _BYTES_KEPT_FREE
+        if needed + scratch + tensors > free:
+            raise OutputTooLarge(
+                f"this attack would need about {(needed + scratch + tensors) / 1e6:.0f} MB of disk where {free / 1e6:.0f} MB "
+                "are free: attack a shorter or smaller video, or give the server more room"
+            )
+
+    def _delivery_seconds(self) -> float:
+        height, width = self.size
+        return self.frames * height * width / 1e6 / _DELIVERY_SPEED
+
+    def _pictures(self) -> Iterator[Picture]:
+        """The attacked pictures, from the first to the last."""
+        with self.footage.open() as frames:
+            for frame in frames:
+                self.check()
+                yield frame.rgb
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self.timings[stage] = time.monotonic() - started
