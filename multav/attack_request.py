@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError, field_validator
-
 from multav.attacks.catalogue import ATTACKS, Attack
 from multav.attacks.multav_linf import MultavLinf
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError, field_validator
+
 from multav.errors import FieldError, InvalidSpec
 from multav.validation import field_errors
 

@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from multav.video.decode import decode
+from multav.video.encode import encode
+from multav.video.formats import FORMATS, OutputFormat
+from multav.video.info import VideoInfo
+from multav.video.limits import Limits
 from numpy.typing import NDArray
 
 from multav.attack_request import AttackRequest
@@ -20,11 +25,6 @@ from multav.measure import Comparison
 from multav.pictures import Sheet
 from multav.prediction import Prediction, RunningPrediction, Scorer
 from multav.quantise import LevelBounds
-from multav.video.decode import decode
-from multav.video.encode import encode
-from multav.video.formats import FORMATS, OutputFormat
-from multav.video.info import VideoInfo
-from multav.video.limits import Limits
 from multav.windows import Segment
 
 Picture = NDArray[np.uint8]
