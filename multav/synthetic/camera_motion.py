@@ -19,13 +19,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from multav.synthetic.camera_path import MOTIONS, PathRanges, draw_path
+from multav.synthetic.camera_path import MOTIONS, Motion, PathRanges, draw_path
 from multav.synthetic.footage import film
 from multav.synthetic.foreground import add_foreground
 from multav.synthetic.scene import draw_scene, fractal_noise
 from multav.synthetic.view import look, shrink
 
-CLASSES: tuple[str, ...] = MOTIONS
+CLASSES: tuple[Motion, ...] = MOTIONS
 FRAMES = 8
 PIXELS = 56
 
