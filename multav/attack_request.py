@@ -83,7 +83,7 @@ class AttackRequest(BaseModel):
             errors.append(
                 FieldError(
                     pointer="/crf",
-                    detail=f'crf belongs to output "h264-mp4"; output {self.output!r} takes none: leave it out or set output',
+                    detail=f'crf belongs to output "h264-mp4", not {self.output!r}: leave it out or set output',
                 )
             )
         if self.attack.targeted and self.label is None:

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from multav.attack_request import AttackRequest
 from multav.crafted_frames import CraftedFrames
-from multav.errors import EncodingFailed, OutputTooLarge
+from multav.errors import EncodingFailed
 from multav.footage import Footage
 from multav.measure import Comparison
+from multav.needs import output_too_large
 from multav.pictures import Sheet
 from multav.prediction import Prediction, RunningPrediction, Scorer
 from multav.quantise import LevelBounds
@@ -127,7 +128,7 @@ class Deliverer:
             needed = self.estimate(rung)
             if needed > self.max_bytes:
                 if file is None and rung is rungs[-1]:
-                    raise too_large(rung, needed, self.max_bytes)
+                    raise output_too_large(rung.format.name, needed, self.max_bytes)
                 tried.append(
                     {**entry, "bytes": None, "estimated_bytes": needed, "outcome": "skipped: too large"}
                 )
@@ -148,7 +149,7 @@ class Deliverer:
             if survived or not worth:
                 break
         if file is None:
-            raise too_large(rungs[0], self.estimate(rungs[0]), self.max_bytes)
+            raise output_too_large(rungs[0].format.name, self.estimate(rungs[0]), self.max_bytes)
         return Delivery(file, tuple(tried))
 
     def estimate(self, rung: Rung) -> int:
@@ -218,11 +219,3 @@ class Deliverer:
         return Written(
             rung, path, size, codec, pixel_format, audio, prediction.result(), to_source, to_crafted, sheet
         )
-
-
-def too_large(rung: Rung, needed: int, allowed: int) -> OutputTooLarge:
-    """The refusal of an output that would pass the limit."""
-    return OutputTooLarge(
-        f"output {rung.format.name!r} of this video would need about {needed / 1e6:.0f} MB where {allowed / 1e6:.0f} MB "
-        'are allowed: choose output "auto" or "h264-mp4", a shorter video, or a server with a larger limit'
-    )

@@ -6,7 +6,6 @@ Memory stays flat in the video's length: pictures pass in segments (`multav.wind
 disk as packed differences (`multav.crafted_frames`), and every comparison is a running one.
 """
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -28,11 +27,12 @@ from torch import Tensor, nn
 from multav.attack_request import AttackRequest, label_index
 from multav.crafted_frames import CraftedFrames
 from multav.crafting import CraftedSegment, Crafter
-from multav.delivery import Deliverer, Delivery, Segments, ladder, too_large
-from multav.errors import NoFrames, OutputTooLarge
+from multav.delivery import Deliverer, Delivery, Segments, ladder
+from multav.errors import NoFrames
 from multav.footage import Footage
 from multav.geometry import InputGeometry
 from multav.measure import Comparison
+from multav.needs import Needs
 from multav.pictures import GAIN, difference_map, thin
 from multav.prediction import Prediction, RunningPrediction, Scorer, window_positions
 from multav.preprocessing import Preprocessing, no_preprocessing, preprocessing
@@ -47,7 +47,6 @@ Picture = NDArray[np.uint8]
 _DELIVERY_SPEED = 18.0
 _MAP_SIDE = 640
 _SHEET_ROWS = 3
-_BYTES_KEPT_FREE = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class Journey:
         started = time.monotonic()
         with self._timed("reading"):
             clean = self._read()
-        self._refuse_large_outputs()
+        self._needs().refuse(self.folder, self.max_output_bytes)
         label = clean.index if self.request.label is None else label_index(self.request.label, self.classes)
         with CraftedFrames(self.scratch / "differences", self.scorer.preprocessing.window) as crafted:
             with self._timed("crafting"):
@@ -362,31 +361,24 @@ class Journey:
             whole[:, :, rows, columns] = clip
             file.append(whole)
 
-    # -- limits and time
+    # -- needs
 
-    def _refuse_large_outputs(self) -> None:
-        """Raise `OutputTooLarge` before any attack step when the output cannot fit."""
+    def _needs(self) -> Needs:
+        """Bytes on disk that the attack is going to take; needs `frames`."""
         rung = ladder(self.request)[0]
         height, width = self.size
-        needed = rung.format.estimate_bytes(width, height, self.frames, crf=rung.crf)
-        if needed > self.max_output_bytes:
-            raise too_large(rung, needed, self.max_output_bytes)
-        tensors = self.windows * 3 * self.geometry.frames * height * width * 4 if self._wants_tensor else 0
-        if tensors > self.max_output_bytes:
-            raise OutputTooLarge(
-                f"the adversarial tensor would need {tensors / 1e6:.0f} MB where {self.max_output_bytes / 1e6:.0f} MB are "
-                "allowed: leave `tensor` out, or attack a shorter video"
-            )
-        rows, columns = self.scorer.preprocessing.rows.shape[1], self.scorer.preprocessing.columns.shape[1]
-        scratch = self.frames * rows * columns * 3 // 2
-        free = shutil.disk_usage(self.folder).free - _BYTES_KEPT_FREE
-        if needed + scratch + tensors > free:
-            raise OutputTooLarge(
-                f"this attack would need about {(needed + scratch + tensors) / 1e6:.0f} MB of disk where {free / 1e6:.0f} MB "
-                "are free: attack a shorter or smaller video, or give the server more room"
-            )
+        maps = self.scorer.preprocessing
+        clip = 3 * 4 * self.geometry.frames * height * width
+        return Needs(
+            output_name=rung.format.name,
+            output=rung.format.estimate_bytes(width, height, self.frames, crf=rung.crf),
+            # Packed, a changed value takes about half a byte.
+            differences=self.frames * maps.rows.shape[1] * maps.columns.shape[1] * 3 // 2,
+            tensor=self.windows * clip if self._wants_tensor else 0,
+        )
 
     def _delivery_seconds(self) -> float:
+        """The first guess of what writing and checking the file takes."""
         height, width = self.size
         return self.frames * height * width / 1e6 / _DELIVERY_SPEED
 
