@@ -1,0 +1,149 @@
+"""A small client of the HTTP service: post a video, follow its job, fetch what it made."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from multav.errors import MultavError
+
+Json = dict[str, Any]
+_FINISHED = frozenset({"succeeded", "failed", "cancelled"})
+# Uploads and downloads may take long, answers may not.
+_TIMEOUT = httpx.Timeout(30.0, write=300.0)
+
+
+class ServiceProblem(MultavError):
+    """The service refused a request; `problem` is its RFC 9457 object."""
+
+    def __init__(self, status: int, body: Mapping[str, Any]) -> None:
+        super().__init__(str(body.get("detail") or body.get("title") or f"HTTP {status}"))
+        self.http_status = status
+        self._body = dict(body)
+
+    def problem(self) -> Json:
+        """The problem object as the service sent it."""
+        return self._body
+
+
+class Client:
+    """Talks to one service; use as a context manager."""
+
+    def __init__(self, base_url: str = "http://127.0.0.1:8000") -> None:
+        self._http = httpx.Client(base_url=base_url, timeout=_TIMEOUT)
+
+    def attack(
+        self, video: Path | str, spec: Mapping[str, Any] | None = None, *, key: str | None = None
+    ) -> Json:
+        """Post the file `video` (or the id of an uploaded video) and return the queued job.
+
+        `spec` is the body of `POST /v1/attacks`; `key` is sent as Idempotency-Key, so that a repeated call
+        returns the first job.
+        """
+        headers = {"Idempotency-Key": key} if key else {}
+        if isinstance(video, str):
+            return self._json("POST", "/v1/attacks", json={**(spec or {}), "video": video}, headers=headers)
+        with ExitStack() as stack:
+            file = stack.enter_context(video.open("rb"))
+            return self._json(
+                "POST",
+                "/v1/attacks",
+                files={"video": (video.name, file)},
+                data={"spec": json.dumps(dict(spec or {}))},
+                headers=headers,
+            )
+
+    def job(self, job_id: str) -> Json:
+        """The job as it is now."""
+        return self._json("GET", f"/v1/jobs/{job_id}")
+
+    def wait(
+        self, job_id: str, on_change: Callable[[Json], None] | None = None, *, timeout: float | None = None
+    ) -> Json:
+        """Poll until the job has ended and return it; `on_change` hears of each new version of it.
+
+        Polling is cheap: an unchanged job answers 304. Raises `TimeoutError` after `timeout` seconds.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        etag, pause = "", 0.1
+        while True:
+            answer = self._http.get(f"/v1/jobs/{job_id}", headers={"If-None-Match": etag} if etag else {})
+            if answer.status_code != 304:
+                job = _body(answer)
+                etag = answer.headers.get("ETag", "")
+                if on_change is not None:
+                    on_change(job)
+                if job["state"] in _FINISHED:
+                    return job
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(f"job {job_id} has not ended after {timeout:g} s")
+            time.sleep(pause)
+            pause = min(1.0, pause * 1.2)
+
+    def cancel(self, job_id: str) -> Json:
+        """Ask the job to stop; asking twice does no harm."""
+        return self._json("POST", f"/v1/jobs/{job_id}/cancel")
+
+    def artifacts(self, job_id: str) -> list[Json]:
+        """What the job made."""
+        items: list[Json] = self._json("GET", f"/v1/jobs/{job_id}/artifacts")["items"]
+        return items
+
+    def download(self, artifact_id: str, path: Path) -> None:
+        """Write an artifact's bytes to `path`."""
+        with self._http.stream("GET", f"/v1/artifacts/{artifact_id}/content") as answer:
+            if answer.is_error:
+                answer.read()
+                _body(answer)
+            with path.open("wb") as file:
+                for chunk in answer.iter_bytes(2**20):
+                    file.write(chunk)
+
+    def models(self) -> list[Json]:
+        """The registered models."""
+        items: list[Json] = self._json("GET", "/v1/models")["items"]
+        return items
+
+    def attack_kinds(self) -> list[Json]:
+        """The threat models that the service knows."""
+        items: list[Json] = self._json("GET", "/v1/attack-kinds")["items"]
+        return items
+
+    def events(self, job_id: str) -> Iterator[tuple[str, Json]]:
+        """The job's server-sent events as (event, data), until its last."""
+        with self._http.stream(
+            "GET", f"/v1/jobs/{job_id}/events", timeout=httpx.Timeout(30.0, read=None)
+        ) as answer:
+            event = "message"
+            for line in answer.iter_lines():
+                if line.startswith("event:"):
+                    event = line.removeprefix("event:").strip()
+                elif line.startswith("data:"):
+                    yield event, json.loads(line.removeprefix("data:"))
+
+    def _json(self, method: str, path: str, **arguments: Any) -> Json:
+        return _body(self._http.request(method, path, **arguments))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+
+def _body(answer: httpx.Response) -> Json:
+    """The JSON of a good answer; `ServiceProblem` for a bad one."""
+    try:
+        body: Json = answer.json()
+    except ValueError:
+        body = {"detail": f"HTTP {answer.status_code} without JSON: {answer.text[:200]}"}
+    if answer.is_error:
+        raise ServiceProblem(answer.status_code, body)
+    return body
