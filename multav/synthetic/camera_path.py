@@ -84,8 +84,8 @@ class PathRanges:
     """Natural log of the magnification (1.1 to 1.8 times)."""
     roll: tuple[float, float] = (6.0, 50.0)
     """Degrees."""
-    shake: tuple[float, float] = (0.012, 0.06)
-    """Standard deviation of the position, in sides of the picture (0.7 to 3.4 pixels of 56)."""
+    shake: tuple[float, float] = (0.016, 0.06)
+    """Standard deviation of the position, in sides of the picture (0.9 to 3.4 pixels of 56)."""
     tremor: float = 0.006
     """Largest standard deviation of the unsteady hand on moving classes, in sides (a third of a pixel)."""
     stillness: float = 0.0025

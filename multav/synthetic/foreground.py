@@ -6,14 +6,15 @@ from multav.synthetic.camera_path import Floats
 
 MOST_OBJECTS = 3
 _RESTING = 0.25
+_SWAYING = 0.33
 
 
 def add_foreground(clip: Floats, generator: np.random.Generator, *, texture: Floats) -> None:
     """Lay one to three soft-edged moving discs and boxes over `clip` (T,3,S,S) in place.
 
-    Each has a random place, size (up to about a third of the picture), direction, speed and a little growth;
-    one in four rests, as a logo does. `texture` (3,P,P) around 0, P >= S, gives them their surface, which
-    moves with them.
+    Each has a random place, size (up to a quarter of the picture), direction, speed and a little growth, and
+    one in three sways to and fro; one in four rests, as a logo does. `texture` (3,P,P) around 0, P >= S, gives
+    them their surface, which moves with them.
     """
     for _ in range(int(generator.integers(1, MOST_OBJECTS + 1))):
         _add_object(clip, generator, texture=texture)
@@ -29,7 +30,9 @@ def _add_object(clip: Floats, generator: np.random.Generator, *, texture: Floats
     radius = generator.uniform(0.06, 0.28) * np.exp(growth * time) * pixels
     aspect, softness = generator.uniform(0.5, 1.5), generator.uniform(0.8, 2.5)
     is_box = generator.random() < 0.4
-    centre = (middle + time[:, None] * travel) * pixels - 0.5
+    sway = generator.uniform(-0.12, 0.12, 2) * (generator.random() < _SWAYING and not resting)
+    swing = np.sin(2 * np.pi * (generator.uniform(0.7, 3) * time + generator.random()))
+    centre = (middle + time[:, None] * travel + swing[:, None] * sway) * pixels - 0.5
     colour = generator.uniform(0.1, 0.9, (3, 1, 1)).astype(np.float32)
     amplitude = np.float32(generator.uniform(0, 0.2))
 

@@ -8,6 +8,7 @@ import torch
 from multav.synthetic.camera_path import MOTIONS, OPPOSITE, Motion
 
 SYMMETRIES = 16
+REVERSED_IN_TIME = 8
 
 
 def apply_symmetry(
