@@ -1,0 +1,153 @@
+"""The frames of a video file, upright and in RGB, decoded by a bounded child process."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multav import errors
+from multav.video import wire
+from multav.video.info import VideoInfo
+from multav.video.limits import Limits
+from multav.video.sandbox import Child, ChildFailed
+
+_REFUSALS: Final = {
+    kind.__name__: kind
+    for kind in (errors.NotAVideo, errors.UndecodableVideo, errors.NoFrames, errors.VideoTooLarge)
+}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture: levels (height, width, 3) uint8, upright RGB, and its time in `VideoInfo.time_base` units."""
+
+    rgb: NDArray[np.uint8]
+    pts: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a whole pass over a video found. `damaged`: parts of the file were missing or could not be decoded."""
+
+    frames: int
+    errors: int
+    damaged: bool
+
+
+class Frames:
+    """An open video: `info` at once, the frames by iterating once, `summary` after the last."""
+
+    def __init__(self, child: Child, size: int) -> None:
+        self._child = child
+        body = self._expect_info()
+        self.info = VideoInfo(**body["info"], bytes=size)
+        self.summary: Summary | None = None
+        self._stored = (int(body["height"]), int(body["width"]), 3)
+        self._turns, self._mirrored = int(body["turns"]), bool(body["mirrored"])
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The remaining frames in display order. Raises the `BadVideo` family."""
+        while self.summary is None:
+            with _as_bad_video():
+                frame = self._next()
+            if frame is not None:
+                yield frame
+
+    def _next(self) -> Frame | None:
+        kind, pts, length = self._child.read_header()
+        if kind == wire.SUMMARY:
+            self.summary = Summary(**self._child.read_words(length))
+            return None
+        if kind != wire.PICTURE:
+            raise self._refusal(kind, length)
+        rgb = np.empty(self._stored, np.uint8)
+        if length != rgb.nbytes:
+            raise ChildFailed("sent a picture of the wrong size")
+        self._child.read_into(memoryview(rgb).cast("B"))
+        return Frame(self._upright(rgb), pts)
+
+    def _upright(self, stored: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if self._mirrored:
+            stored = stored[:, ::-1]
+        return np.ascontiguousarray(np.rot90(stored, self._turns))
+
+    def _expect_info(self) -> dict[str, Any]:
+        kind, _, length = self._child.read_header()
+        if kind != wire.INFO:
+            raise self._refusal(kind, length)
+        return self._child.read_words(length)
+
+    def _refusal(self, kind: bytes, length: int) -> Exception:
+        if kind != wire.ERROR:
+            return ChildFailed("sent an unknown message")
+        body = self._child.read_words(length)
+        detail = str(body["detail"])
+        refusal = _REFUSALS.get(str(body["code"]))
+        return errors.InternalError(f"the decoder failed: {detail}") if refusal is None else refusal(detail)
+
+
+@contextmanager
+def decode(path: Path | str, limits: Limits | None = None) -> Iterator[Frames]:
+    """Open the video at `path`: `.info`, and by iterating its frames in display order.
+
+    Frames are rgb24, turned upright as the file's display matrix says; alpha is dropped; interlaced frames come
+    as they are. A frame is decoded when it is asked for (a few ahead), so memory does not grow with the video.
+    Damaged parts are passed over as long as any frame decodes, and `.summary.damaged` says so afterwards. Leaving
+    the block kills the decoder. Raises `NotAVideo`, `UndecodableVideo`, `NoFrames` or `VideoTooLarge`.
+    """
+    with opened(path, limits or Limits(), task="decode") as frames:
+        yield frames
+
+
+@contextmanager
+def opened(path: Path | str, limits: Limits, *, task: str) -> Iterator[Frames]:
+    with regular_file(path) as (file, size):
+        if size == 0:
+            raise errors.NotAVideo("the file is empty (0 bytes): send a video")
+        if size > limits.max_bytes:
+            raise errors.VideoTooLarge(
+                f"the file has {size} bytes where {limits.max_bytes} are allowed: send a smaller video"
+            )
+        order = {
+            "task": task,
+            "file": file,
+            "threads": min(limits.threads, 2),
+            "max_pixels": limits.max_pixels,
+            "max_frames": limits.max_frames,
+            "max_seconds": limits.max_seconds,
+        }
+        with Child("multav.video.decoder_child", order, limits=limits, file_bytes=0, files=[file]) as child:
+            with _as_bad_video():
+                frames = Frames(child, size)
+            yield frames
+
+
+@contextmanager
+def regular_file(path: Path | str) -> Iterator[tuple[int, int]]:
+    """A read-only descriptor of `path`, and its size; never a device, pipe or folder."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode):
+            raise errors.NotAVideo(f"{os.fspath(path)} is not a file")
+        yield file, found.st_size
+    finally:
+        os.close(file)
+
+
+@contextmanager
+def _as_bad_video() -> Iterator[None]:
+    """A decoder that dies or hangs says something about the file that it was given."""
+    try:
+        yield
+    except ChildFailed as failed:
+        raise errors.UndecodableVideo(
+            f"the decoder {failed.reason}: the file is damaged, hostile or too much for this server; "
+            "encode it again or send a smaller one"
+        ) from failed

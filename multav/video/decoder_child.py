@@ -1,0 +1,209 @@
+"""The child that demuxes and decodes one untrusted file: `task` "probe" says what it is, "decode" sends frames.
+
+Speaks `wire` on standard output: INFO once, then PICTUREs as stored (the parent turns them), then SUMMARY; or
+ERROR at any time. Limits are counted here, frame by frame; headers are never believed.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, Final
+
+import av
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from multav.video import wire
+from multav.video.colour import ToRgb
+from multav.video.confinement import confine
+from multav.video.container import Refused, first_video_stream, open_container, words_of
+from multav.video.description import Orientation, describe, frame_rate_of
+
+_OUTPUT: Final = 1
+_MOST_ERRORS_IN_A_ROW: Final = 512
+
+
+def main(order: dict[str, Any]) -> None:
+    """Run the order of the parent (see `decode.py`) and exit."""
+    try:
+        confine(order["bounds"], lifeline=order["lifeline"])
+        with open_container(order["file"]) as container:
+            _Decoding(container, order).run()
+    except Refused as refused:
+        _say_error(refused.code, refused.detail)
+    except (MemoryError, av.error.MemoryError):
+        allowed = order["bounds"]["memory_bytes"] // 2**20
+        _say_error(
+            "VideoTooLarge",
+            f"decoding needs more than the {allowed} MiB of memory allowed: send a video with smaller frames",
+        )
+    except BrokenPipeError:
+        pass
+    except Exception:
+        _say_error("InternalError", traceback.format_exc()[-4000:])
+    # Destructors of codec threads add nothing but time.
+    os._exit(0)
+
+
+class _Decoding:
+    """One pass over the first video stream."""
+
+    def __init__(self, container: InputContainer, order: dict[str, Any]) -> None:
+        self._container = container
+        self._order = order
+        self._stream: VideoStream = first_video_stream(container)
+        self._errors = 0
+        self._cut_off = False
+
+    def run(self) -> None:
+        self._prepare()
+        frames = self._frames()
+        first = next(frames, None)
+        if first is None:
+            raise self._nothing_decoded()
+        self._check_size(first)
+        orientation = Orientation.of(first)
+        info = describe(self._container, self._stream, first, orientation)
+        _send(
+            wire.words(
+                wire.INFO,
+                {
+                    "info": info,
+                    "width": first.width,
+                    "height": first.height,
+                    "turns": orientation.turns,
+                    "mirrored": orientation.mirrored,
+                },
+            )
+        )
+        if self._order["task"] == "decode":
+            self._send_all(first, frames)
+
+    def _prepare(self) -> None:
+        """Bound the decoder before it sees a packet."""
+        self._check_size(self._stream.codec_context)
+        codec = self._stream.codec_context
+        codec.options = {"max_pixels": str(self._order["max_pixels"])}
+        codec.thread_count = self._order["threads"]
+        codec.thread_type = "FRAME" if self._order["task"] == "decode" else "NONE"
+
+    def _check_size(self, shape: Any) -> None:
+        allowed = self._order["max_pixels"]
+        if shape.width * shape.height > allowed:
+            raise Refused(
+                "VideoTooLarge",
+                f"frames of {shape.width}x{shape.height} have more than the {allowed} pixels allowed: "
+                "scale the video down",
+            )
+
+    def _frames(self) -> Iterator[VideoFrame]:
+        """Every frame that decodes, in display order; damaged packets are counted and passed over."""
+        in_a_row = 0
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except (MemoryError, av.error.MemoryError):
+                raise
+            except av.error.FFmpegError:
+                self._cut_off = True
+                packet = None
+            if packet is None:
+                return
+            try:
+                yield from packet.decode()
+                in_a_row = 0
+            except (MemoryError, av.error.MemoryError):
+                raise
+            except av.error.EOFError:
+                return
+            except av.error.FFmpegError as error:
+                self._errors += 1
+                self._last_error = words_of(error)
+                in_a_row += 1
+                if in_a_row > _MOST_ERRORS_IN_A_ROW:
+                    self._cut_off = True
+                    return
+
+    def _send_all(self, first: VideoFrame, rest: Iterator[VideoFrame]) -> None:
+        order, size = self._order, (first.width, first.height)
+        to_rgb = ToRgb(threads=1)
+        clock = _Clock(self._stream, order["max_seconds"])
+        count = 0
+        frame: VideoFrame | None = first
+        while frame is not None:
+            if (frame.width, frame.height) != size:
+                raise Refused(
+                    "UndecodableVideo",
+                    f"frame {count} is {frame.width}x{frame.height} where the video began with "
+                    f"{size[0]}x{size[1]}: encode it again at one size",
+                )
+            if count == order["max_frames"]:
+                raise Refused(
+                    "VideoTooLarge",
+                    f"the video has more than the {order['max_frames']} frames allowed: send a shorter part",
+                )
+            pts = clock.read(frame)
+            rows = to_rgb(frame)
+            _send(wire.picture_header(pts, len(rows)), rows)
+            count += 1
+            frame = next(rest, None)
+        damaged = self._errors > 0 or self._cut_off or self._claims_more_than(count)
+        _send(wire.words(wire.SUMMARY, {"frames": count, "errors": self._errors, "damaged": damaged}))
+
+    def _claims_more_than(self, count: int) -> bool:
+        """Whether an MP4's table (edit lists aside) promises frames that were not in the file."""
+        return self._errors > 0 and self._stream.frames > count
+
+    def _nothing_decoded(self) -> Refused:
+        if self._errors == 0 and not self._cut_off:
+            return Refused("NoFrames", "the video stream holds no frame: send a video with at least one")
+        why = getattr(self, "_last_error", "the file ends too early")
+        return Refused(
+            "UndecodableVideo",
+            f"no frame of the {self._stream.codec_context.name} stream can be decoded ({why}): "
+            "the file is damaged; export it again",
+        )
+
+
+class _Clock:
+    """Timestamps that strictly increase: the frames' own, or made from the frame rate where one is missing."""
+
+    def __init__(self, stream: VideoStream, max_seconds: float) -> None:
+        self._time_base = stream.time_base or Fraction(1, 90_000)
+        self._step = max(1, round(1 / (frame_rate_of(stream) * self._time_base)))
+        self._max_seconds = max_seconds
+        self._first: int | None = None
+        self._last = 0
+
+    def read(self, frame: VideoFrame) -> int:
+        """The timestamp of the next frame. Raises `Refused` beyond `max_seconds` from the first."""
+        if self._first is None:
+            self._first = self._last = frame.pts if frame.pts is not None else 0
+            return self._last
+        pts = frame.pts if frame.pts is not None else self._last + self._step
+        self._last = max(pts, self._last + 1)
+        if (self._last - self._first) * self._time_base > self._max_seconds:
+            raise Refused(
+                "VideoTooLarge",
+                f"the video is longer than the {self._max_seconds:g} s allowed: send a shorter part",
+            )
+        return self._last
+
+
+def _say_error(code: str, detail: str) -> None:
+    try:
+        _send(wire.words(wire.ERROR, {"code": code, "detail": detail}))
+    except OSError:
+        sys.exit(1)
+
+
+def _send(*parts: bytes | memoryview) -> None:
+    """All of `parts` to the parent, waiting while it is busy (this is the back-pressure)."""
+    for part in parts:
+        view = memoryview(part)
+        while len(view):
+            view = view[os.write(_OUTPUT, view) :]
