@@ -50,7 +50,8 @@ class WindowObjective:
 
     def __call__(self, clips: Tensor) -> Evaluation:
         """Losses (B,), logits (B, classes) and the gradient of the summed losses by `clips`."""
-        small = self.scorer.preprocessing.apply(clips).requires_grad_()
+        # Detached: without resizing it is the loop's own buffer, whose history must not grow.
+        small = self.scorer.preprocessing.apply(clips).detach().requires_grad_()
         with torch.enable_grad():
             losses, logits = self._losses(small)
             (by_small,) = torch.autograd.grad(losses.sum(), small)
@@ -102,7 +103,6 @@ class Crafter:
                     WindowObjective(self.scorer, samples[0].windows, self.label),
                     levels.float().div_(255),
                     self.attack,
-                    labels=None,
                     seed=self.seed,
                     first_sample=first,
                     on_step=on_step,

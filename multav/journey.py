@@ -224,7 +224,8 @@ class Journey:
                     map_writer.write(small, times[segment.start + index])
                 if tensors is not None:
                     self._write_clips(tensors, segment, made)
-                pace.advance(segment.windows)
+                if segment.samples:
+                    pace.advance(segment.windows)
         mean = torch.cat(losses, dim=1).mean(dim=1)
         return _Crafting(prediction.result(), change, [round(loss, 6) for loss in mean.tolist()])
 

@@ -43,17 +43,26 @@ def read_card(path: Path) -> ModelCard:
 
     Raises `BadCheckpoint` when the file is not safetensors, or holds no card or a wrong one.
     """
+    with path.open("rb") as file:
+        return card_of(file.read(8 + _LARGEST_HEADER))
+
+
+def card_of(data: bytes) -> ModelCard:
+    """The card in the first bytes of a safetensors checkpoint. Raises `BadCheckpoint` as `read_card` does."""
+    length = int.from_bytes(data[:8], "little")
+    if not 2 <= length <= min(_LARGEST_HEADER, len(data) - 8):
+        raise BadCheckpoint(
+            f"not a safetensors file: a header of {length} bytes in a file of {len(data)} or more"
+        )
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= _LARGEST_HEADER:
-                raise BadCheckpoint(f"{path.name} is not a safetensors file (header of {length} bytes)")
-            metadata = json.loads(file.read(length)).get("__metadata__", {})
+        metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
     except (ValueError, AttributeError) as error:
-        raise BadCheckpoint(f"{path.name} is not a safetensors file: {error}") from error
+        raise BadCheckpoint(f"not a safetensors file: {error}") from error
     if METADATA_KEY not in metadata:
-        raise BadCheckpoint(f"{path.name} holds no model card: its metadata lacks the key {METADATA_KEY!r}")
+        raise BadCheckpoint(
+            f"the checkpoint holds no model card: its metadata lacks the key {METADATA_KEY!r}"
+        )
     try:
         return ModelCard.model_validate_json(metadata[METADATA_KEY])
     except ValidationError as error:
-        raise BadCheckpoint(f"the model card of {path.name} is not valid: {error}") from error
+        raise BadCheckpoint(f"the checkpoint's model card is not valid: {error}") from error

@@ -7,7 +7,7 @@ read, or a sound that the container does not take, is no failure: the file is wr
 from collections.abc import Iterator
 from fractions import Fraction
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import av
 from av.audio.stream import AudioStream
@@ -26,8 +26,8 @@ class AudioCopy:
         self.streams = 0
         self._container: InputContainer | None = None
         self._targets: dict[int, AudioStream] = {}
-        self._packets: Iterator[Packet[AudioStream]] = iter(())
-        self._waiting: Packet[AudioStream] | None = None
+        self._packets: Iterator[Packet[Any]] = iter(())
+        self._waiting: Packet[Any] | None = None
         if file is None:
             self.reason = "no sound was asked for"
             return
@@ -86,7 +86,7 @@ class AudioCopy:
             packet.stream = self._targets[packet.stream.index]
             target.mux(packet)
 
-    def _peek(self) -> "Packet[AudioStream] | None":
+    def _peek(self) -> "Packet[Any] | None":
         while self._waiting is None:
             try:
                 packet = next(self._packets, None)

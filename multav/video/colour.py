@@ -61,9 +61,8 @@ def bit_depth(frame: VideoFrame) -> int:
 class ToRgb:
     """Turns frames into the bytes of rgb24 pictures without padding."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self) -> None:
         self._reformatter = VideoReformatter()
-        self._threads = threads
 
     def __call__(self, frame: VideoFrame) -> bytes | memoryview:
         """The (height, width, 3) levels of `frame` as stored (not rotated)."""
@@ -76,7 +75,7 @@ class ToRgb:
             src_color_range=levels,
             dst_color_range=FULL,
             interpolation=ACCURATE,
-            threads=self._threads,
+            threads=1,
         )
         rows = packed_rows(picture)
         if levels == LIMITED and frame.format.name.startswith(("gray", "ya")):
@@ -88,7 +87,7 @@ def packed_rows(picture: VideoFrame) -> bytes | memoryview:
     """The rows of an rgb24 frame without the padding behind each, top row first."""
     plane = picture.planes[0]
     stride, width = plane.line_size, picture.width * 3
-    view = memoryview(plane)  # type: ignore[arg-type]
+    view = memoryview(plane)
     if stride == width:
         return view[: width * picture.height]
     starts = [row * abs(stride) for row in range(picture.height)]

@@ -10,6 +10,7 @@ from typing import Final
 
 import av
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 _QUICKTIME: Final = "mov,mp4,m4a,3gp,3g2,mj2"
@@ -83,7 +84,7 @@ def container_word(demuxer: str) -> str:
 def first_video_stream(container: InputContainer) -> VideoStream:
     """The first stream of moving pictures (cover art is none). Raises `Refused` with NoFrames."""
     for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:
+        if not stream.disposition & Disposition.attached_pic:
             return stream
     has = "only sound" if container.streams.audio else "no stream of pictures"
     raise Refused("NoFrames", f"the file holds {has}: send a video with at least one frame")

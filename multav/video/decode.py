@@ -69,7 +69,7 @@ class Frames:
         rgb = np.empty(self._stored, np.uint8)
         if length != rgb.nbytes:
             raise ChildFailed("sent a picture of the wrong size")
-        self._child.read_into(memoryview(rgb).cast("B"))
+        self._child.read_into(rgb.data.cast("B"))
         return Frame(self._upright(rgb), pts)
 
     def _upright(self, stored: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -8,19 +8,21 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from fractions import Fraction
+from itertools import chain
 from typing import Any, Final
 
 import av
 from av.container import InputContainer
+from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from multav.video import wire
-from multav.video.colour import ToRgb
+from multav.video.clock import Clock
 from multav.video.confinement import confine
 from multav.video.container import Refused, first_video_stream, open_container, words_of
-from multav.video.description import Orientation, describe, frame_rate_of
+from multav.video.conversion import converted
+from multav.video.description import Orientation, describe, has_whole_index
 
 _OUTPUT: Final = 1
 _MOST_ERRORS_IN_A_ROW: Final = 512
@@ -55,7 +57,9 @@ class _Decoding:
         self._container = container
         self._order = order
         self._stream: VideoStream = first_video_stream(container)
+        self._packets = 0
         self._errors = 0
+        self._last_error = "the file ends too early"
         self._cut_off = False
 
     def run(self) -> None:
@@ -85,6 +89,9 @@ class _Decoding:
     def _prepare(self) -> None:
         """Bound the decoder before it sees a packet."""
         self._check_size(self._stream.codec_context)
+        for other in self._container.streams:
+            if other.index != self._stream.index:
+                other.discard = Discard.all
         codec = self._stream.codec_context
         codec.options = {"max_pixels": str(self._order["max_pixels"])}
         codec.thread_count = self._order["threads"]
@@ -113,6 +120,7 @@ class _Decoding:
                 packet = None
             if packet is None:
                 return
+            self._packets += packet.size > 0
             try:
                 yield from packet.decode()
                 in_a_row = 0
@@ -129,69 +137,45 @@ class _Decoding:
                     return
 
     def _send_all(self, first: VideoFrame, rest: Iterator[VideoFrame]) -> None:
-        order, size = self._order, (first.width, first.height)
-        to_rgb = ToRgb(threads=1)
-        clock = _Clock(self._stream, order["max_seconds"])
+        clock = Clock(self._stream, self._order["max_seconds"])
+        frames = self._within_limits(chain((first,), rest))
         count = 0
-        frame: VideoFrame | None = first
-        while frame is not None:
+        for frame, rows in converted(frames, self._order["threads"]):
+            _send(wire.picture_header(clock.read(frame), len(rows)), rows)
+            count += 1
+        damaged = self._errors > 0 or self._cut_off or self._index_promises_more()
+        _send(wire.words(wire.SUMMARY, {"frames": count, "errors": self._errors, "damaged": damaged}))
+
+    def _within_limits(self, frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
+        """The frames, as long as they are of one size and not too many."""
+        size: tuple[int, int] | None = None
+        for count, frame in enumerate(frames):
+            size = size or (frame.width, frame.height)
             if (frame.width, frame.height) != size:
                 raise Refused(
                     "UndecodableVideo",
                     f"frame {count} is {frame.width}x{frame.height} where the video began with "
                     f"{size[0]}x{size[1]}: encode it again at one size",
                 )
-            if count == order["max_frames"]:
+            if count == self._order["max_frames"]:
                 raise Refused(
                     "VideoTooLarge",
-                    f"the video has more than the {order['max_frames']} frames allowed: send a shorter part",
+                    f"the video has more than the {count} frames allowed: send a shorter part",
                 )
-            pts = clock.read(frame)
-            rows = to_rgb(frame)
-            _send(wire.picture_header(pts, len(rows)), rows)
-            count += 1
-            frame = next(rest, None)
-        damaged = self._errors > 0 or self._cut_off or self._claims_more_than(count)
-        _send(wire.words(wire.SUMMARY, {"frames": count, "errors": self._errors, "damaged": damaged}))
+            yield frame
 
-    def _claims_more_than(self, count: int) -> bool:
-        """Whether an MP4's table (edit lists aside) promises frames that were not in the file."""
-        return self._errors > 0 and self._stream.frames > count
+    def _index_promises_more(self) -> bool:
+        """Whether an MP4's index lists packets that the file does not hold."""
+        return has_whole_index(self._container) and self._packets < len(self._stream.index_entries)
 
     def _nothing_decoded(self) -> Refused:
         if self._errors == 0 and not self._cut_off:
             return Refused("NoFrames", "the video stream holds no frame: send a video with at least one")
-        why = getattr(self, "_last_error", "the file ends too early")
         return Refused(
             "UndecodableVideo",
-            f"no frame of the {self._stream.codec_context.name} stream can be decoded ({why}): "
+            f"no frame of the {self._stream.codec_context.name} stream can be decoded ({self._last_error}): "
             "the file is damaged; export it again",
         )
-
-
-class _Clock:
-    """Timestamps that strictly increase: the frames' own, or made from the frame rate where one is missing."""
-
-    def __init__(self, stream: VideoStream, max_seconds: float) -> None:
-        self._time_base = stream.time_base or Fraction(1, 90_000)
-        self._step = max(1, round(1 / (frame_rate_of(stream) * self._time_base)))
-        self._max_seconds = max_seconds
-        self._first: int | None = None
-        self._last = 0
-
-    def read(self, frame: VideoFrame) -> int:
-        """The timestamp of the next frame. Raises `Refused` beyond `max_seconds` from the first."""
-        if self._first is None:
-            self._first = self._last = frame.pts if frame.pts is not None else 0
-            return self._last
-        pts = frame.pts if frame.pts is not None else self._last + self._step
-        self._last = max(pts, self._last + 1)
-        if (self._last - self._first) * self._time_base > self._max_seconds:
-            raise Refused(
-                "VideoTooLarge",
-                f"the video is longer than the {self._max_seconds:g} s allowed: send a shorter part",
-            )
-        return self._last
 
 
 def _say_error(code: str, detail: str) -> None:

@@ -3,6 +3,7 @@
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, Final, Self
 
 from av.container import InputContainer
@@ -55,14 +56,14 @@ def describe(
     seconds = _seconds(container, stream)
     frames = stream.frames or (round(seconds * rate) if seconds else None)
     return {
-        "container": _container_name(container),
+        "container": container_word(container.format.name),
         "codec": stream.codec_context.name,
         "width": width,
         "height": height,
         "rotation": -90 * orientation.turns % 360,
         "mirrored": orientation.mirrored,
         "frame_rate": float(rate),
-        "time_base": _ratio(stream.time_base or Fraction(1, 90_000)),
+        "time_base": _ratio(time_base_of(stream)),
         "frames": frames,
         "duration_seconds": seconds,
         "pixel_format": first.format.name,
@@ -90,6 +91,16 @@ def frame_rate_of(stream: VideoStream) -> Fraction:
     return _USUAL_RATE
 
 
+def time_base_of(stream: VideoStream) -> Fraction:
+    """Seconds of one tick of the stream's timestamps."""
+    return stream.time_base or Fraction(1, 90_000)
+
+
+def has_whole_index(container: InputContainer) -> bool:
+    """Whether every packet is listed in the container's index; only MP4 and its kin do that."""
+    return container.format.name.startswith("mov")
+
+
 def _seconds(container: InputContainer, stream: VideoStream) -> float | None:
     if stream.duration and stream.duration > 0 and stream.time_base:
         return float(stream.duration * stream.time_base)
@@ -99,16 +110,12 @@ def _seconds(container: InputContainer, stream: VideoStream) -> float | None:
 
 
 def _varies(container: InputContainer, stream: VideoStream) -> bool | None:
-    """Whether the steps between frames differ by more than rounding; only MP4 has them all in its index."""
-    if not container.format.name.startswith("mov"):
+    """Whether the steps between frames differ by more than rounding; from an index that lists them all."""
+    if not has_whole_index(container):
         return None
     times = [entry.timestamp for entry, _ in zip(stream.index_entries, range(_INDEX_SAMPLE), strict=False)]
-    steps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    steps = [later - earlier for earlier, later in pairwise(times)]
     return max(steps) - min(steps) > 1 if steps else None
-
-
-def _container_name(container: InputContainer) -> str:
-    return container_word(container.format.name)
 
 
 def _ratio(value: Fraction) -> str:

@@ -48,7 +48,7 @@ class Writer:
         if self._last is not None and pts <= self._last:
             raise ValueError(f"pts={pts} does not come after {self._last}")
         self._last = pts
-        levels = memoryview(np.ascontiguousarray(rgb)).cast("B")
+        levels = np.ascontiguousarray(rgb).data.cast("B")
         with _as_encoding_failed():
             if not self._child.write(wire.picture_header(pts, len(levels)), levels):
                 raise self._said(*self._child.read_header())

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import exp, log
 from typing import Final
 
@@ -91,7 +92,7 @@ class OutputFormat:
 def _share_at(crf: int | None) -> float:
     """Interpolated between measured rate factors on a logarithmic scale."""
     wanted = DEFAULT_CRF if crf is None else crf
-    for (low, share_low), (high, share_high) in zip(_SHARE_BY_CRF, _SHARE_BY_CRF[1:], strict=False):
+    for (low, share_low), (high, share_high) in pairwise(_SHARE_BY_CRF):
         if wanted <= high:
             part = (wanted - low) / (high - low)
             return exp(log(share_low) * (1 - part) + log(share_high) * part)

@@ -196,9 +196,15 @@ def _import_path() -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    # One heap for all threads: each further glibc arena reserves 64 MiB of the address space limit.
+    # Few heaps, because each reserves 64 MiB of the address space limit; and pictures stay on them, because
+    # fresh pages for every picture cost a sixth of the time.
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
-    return {"MALLOC_ARENA_MAX": "2", **kept}
+    return {
+        "MALLOC_ARENA_MAX": "2",
+        "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+        "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
+        **kept,
+    }
 
 
 def _widen(pipe: int) -> None:
