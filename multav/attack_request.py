@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from multav.attacks.catalogue import ATTACKS, Attack
+from multav.attacks.catalogue import ATTACKS, Attack, in_words
 from multav.attacks.multav_linf import MultavLinf
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError, field_validator
 
@@ -69,9 +69,7 @@ class AttackRequest(BaseModel):
         except ValidationError as error:
             errors = field_errors(error, tags=frozenset(ATTACKS))
             raise InvalidSpec(
-                f"{len(errors)} field(s) of the attack specification are not valid: "
-                + "; ".join(f"{each['pointer'] or '/'}: {each['detail']}" for each in errors[:5]),
-                errors=errors,
+                f"the attack specification is not valid: {in_words(errors)}", errors=errors
             ) from error
         request._refuse_contradictions()
         return request

@@ -11,9 +11,9 @@ from multav.video.limits import Limits
 from torch import nn
 
 from multav.attack_request import AttackRequest
+from multav.frozen_model import frozen
 from multav.geometry import InputGeometry
 from multav.journey import ArtifactFile, Journey
-from multav.prediction import frozen
 from multav.progress import Progress
 
 

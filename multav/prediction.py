@@ -1,7 +1,6 @@
 """What a model says of a whole video: the mean of its windows' softmax."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,20 +88,3 @@ class RunningPrediction:
 def window_positions(segment: Segment[Any]) -> list[list[int]]:
     """For each window of the segment, in order, the positions of its pictures in the segment."""
     return [[sample.frames[at] for at in window] for sample in segment.samples for window in sample.windows]
-
-
-@contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode without parameter gradients; modes and flags are given back as they were found."""
-    modes = [(module, module.training) for module in model.modules()]
-    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    try:
-        model.eval()
-        for parameter, _ in flags:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        for parameter, flag in flags:
-            parameter.requires_grad_(flag)

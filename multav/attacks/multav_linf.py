@@ -1,15 +1,35 @@
-from typing import Any, Literal
+"""MultAV-linf: the paper's multiplicative attack under a ratio bound on every value."""
+
+from typing import ClassVar, Literal
+
 from pydantic import Field
+
+from multav.attacks.balls import Linf
+from multav.attacks.regions import WholeClip
+from multav.attacks.rules import Multiplicative
 from multav.attacks.spec import AttackSpec
 
 
 class MultavLinf(AttackSpec):
+    """x <- clip[0,1](clip_ratio(x * step_size ** sign(gradient))), max(x'/x, x/x') <= epsilon (equation 3).
+
+    With the paper's 1.04, 1.01 and 5 steps the bound bites from the fourth step on. Black stays black, and a
+    value above 1 / epsilon saturates at 1. `random_start` draws the log-ratio uniformly; the paper has none.
+    """
+
+    rule: ClassVar = Multiplicative()
+    ball: ClassVar = Linf()
+    region: ClassVar = WholeClip()
+    equation: ClassVar = (
+        "x^{t+1} = Clip_[0,1]( Clip_{max(x'/x, x/x') <= epsilon}( x^t * step_size^{sign(grad L)} ) )"
+    )
+    meaning: ClassVar = "every pixel is multiplied by a factor of at most epsilon, or divided by it"
+    source: ClassVar = "Lo & Patel, Multiplicative Adversarial Videos, equation 3"
+
     kind: Literal["multav-linf"] = "multav-linf"
-    epsilon: float = Field(1.04, gt=1)
-    step_size: float = Field(1.01, gt=1)
-
-    def step(self, clip: Any, direction: Any) -> Any:
-        return clip * self.step_size ** direction.sign()
-
-    def project(self, adversarial: Any, clip: Any) -> Any:
-        return adversarial.clamp(clip / self.epsilon, clip * self.epsilon)
+    epsilon: float = Field(
+        1.04, gt=1, le=1e6, description="ratio bound, above 1 (1.04 lets a value change by 4 %)"
+    )
+    step_size: float = Field(
+        1.01, gt=1, le=1e6, description="factor of one step, above 1; alpha in the paper"
+    )

@@ -1,15 +1,30 @@
-from typing import Any, Literal
+"""PGD-linf: the additive twin of MultAV-linf."""
+
+from typing import ClassVar, Literal
+
 from pydantic import Field
+
+from multav.attacks.balls import Linf
+from multav.attacks.regions import WholeClip
+from multav.attacks.rules import Additive
 from multav.attacks.spec import AttackSpec
 
 
 class PgdLinf(AttackSpec):
+    """x <- clip[0,1](clip_epsilon(x + step_size * sign(gradient))), |x' - x| <= epsilon (equation 1).
+
+    The paper's text starts at the clean clip; the authors' training code used advertorch's random start.
+    """
+
+    rule: ClassVar = Additive()
+    ball: ClassVar = Linf()
+    region: ClassVar = WholeClip()
+    equation: ClassVar = (
+        "x^{t+1} = Clip_[0,1]( Clip_{|x' - x| <= epsilon}( x^t + step_size * sign(grad L) ) )"
+    )
+    meaning: ClassVar = "every pixel moves by at most epsilon"
+    source: ClassVar = "Lo & Patel, Multiplicative Adversarial Videos, equation 1 (Madry et al., PGD)"
+
     kind: Literal["pgd-linf"] = "pgd-linf"
-    epsilon: float = Field(4 / 255, gt=0)
-    step_size: float = Field(1 / 255, gt=0)
-
-    def step(self, clip: Any, direction: Any) -> Any:
-        return clip + self.step_size * direction.sign()
-
-    def project(self, adversarial: Any, clip: Any) -> Any:
-        return adversarial.clamp(clip - self.epsilon, clip + self.epsilon)
+    epsilon: float = Field(4 / 255, gt=0, le=1, description="largest change of a value, in [0, 1] (4/255)")
+    step_size: float = Field(1 / 255, gt=0, le=1, description="change of one step, in [0, 1] (1/255)")

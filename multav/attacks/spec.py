@@ -1,14 +1,55 @@
-"""What every attack specification holds. Placeholder of the thin path."""
+"""What every attack is: a frozen specification that joins a rule, a ball and a region. Torch-free.
 
-from typing import Any, ClassVar, Literal
-from pydantic import BaseModel, ConfigDict, Field
+The gradient loop asks a specification to `start`, `step` and `project`; a kind is its choice of rule, ball and
+region, and its defaults. Tensors are (B, 3, T, H, W) float in [0, 1] unless said otherwise.
+"""
+
+from abc import ABC
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
+
+from multav.attacks.balls import Linf
+from multav.attacks.regions import WholeClip
+from multav.attacks.rules import Additive, Multiplicative
+
+Tensor = Any
+Steps = Annotated[int, Field(strict=True, ge=1, le=10_000)]
 
 
-class AttackSpec(BaseModel):
+class AttackSpec(BaseModel, ABC):
+    """The setting of one attack, compared by value and printed whole.
+
+    `epsilon` bounds the perturbation, `step_size` is the length of one of `steps` gradient steps. `steps: 1` is
+    the single-step version. With `targeted` the labels are classes to reach and the loss is descended.
+    """
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    rule: ClassVar[Additive | Multiplicative]
+    ball: ClassVar[Linf]
+    region: ClassVar[WholeClip]
+    equation: ClassVar[str]
+    meaning: ClassVar[str]
+    source: ClassVar[str]
+
     kind: str
     epsilon: float
     step_size: float
-    steps: int = Field(5, ge=1, le=10000)
-    random_start: bool = False
-    targeted: bool = False
+    steps: Steps = Field(5, description="number of gradient steps, T in the paper")
+    random_start: StrictBool = Field(
+        False, description="start at a random point within the bound instead of the clean clip"
+    )
+    targeted: StrictBool = Field(False, description="labels are classes to reach instead of to leave")
+
+    def start(self, clip: Tensor, noise: Tensor | None) -> Tensor:
+        """Where the attack begins: a copy of `clip`, or with `noise` (uniform in [-1, 1]) a point of the ball."""
+        return clip.clone() if noise is None else self.ball.start(self.rule, clip, noise, self.epsilon)
+
+    def step(self, adversarial: Tensor, gradient: Tensor) -> Tensor:
+        """One step up the loss whose gradient is given. Both arguments are used up: work goes on in place."""
+        return self.rule.move(adversarial, self.ball.direction(gradient), self.step_size)
+
+    def project(self, adversarial: Tensor, clip: Tensor) -> Tensor:
+        """The nearest point within `epsilon` of the clean `clip` and within [0, 1], in place."""
+        return self.ball.project(self.rule, adversarial, clip, self.epsilon).clamp_(0, 1)

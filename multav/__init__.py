@@ -1,0 +1,47 @@
+"""multav: multiplicative adversarial videos, and their additive twins.
+
+Names are loaded when they are first used, so that importing specifications never loads torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multav.attack_request import AttackRequest
+    from multav.attack_video import AttackOutcome, attack_video
+    from multav.attacks.catalogue import parse_attack
+    from multav.craft import Crafted, craft
+    from multav.errors import MultavError
+    from multav.geometry import InputGeometry
+
+_HOMES = {
+    "AttackOutcome": "multav.attack_video",
+    "AttackRequest": "multav.attack_request",
+    "Crafted": "multav.craft",
+    "InputGeometry": "multav.geometry",
+    "MultavError": "multav.errors",
+    "attack_video": "multav.attack_video",
+    "craft": "multav.craft",
+    "parse_attack": "multav.attacks.catalogue",
+}
+
+__all__ = [
+    "AttackOutcome",
+    "AttackRequest",
+    "Crafted",
+    "InputGeometry",
+    "MultavError",
+    "attack_video",
+    "craft",
+    "parse_attack",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'multav' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,32 @@
+"""What the bound limits, and the steepest direction within it. The ratio bound is the ball of the multiplicative rule."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from multav.attacks.rules import Additive, Multiplicative
+
+Tensor = Any
+Rule = Additive | Multiplicative
+
+
+@dataclass(frozen=True)
+class Linf:
+    """Every value on its own: the direction is the sign of the gradient (0 where the gradient is 0).
+
+    Elementwise: pieces of a clip can be stepped and projected one after the other.
+    """
+
+    name: Literal["linf"] = "linf"
+    elementwise: bool = True
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """The sign of `gradient`, in place."""
+        return gradient.sign_()
+
+    def project(self, rule: Rule, adversarial: Tensor, clip: Tensor, epsilon: float) -> Tensor:
+        """The nearest value within `epsilon` of `clip`, in place."""
+        return adversarial.clamp_(*rule.within(clip, epsilon))
+
+    def start(self, rule: Rule, clip: Tensor, noise: Tensor, epsilon: float) -> Tensor:
+        """A point of the ball: `noise` is uniform in [-1, 1] and is the fraction of epsilon to go."""
+        return rule.move(clip.clone(), noise, epsilon)
