@@ -22,9 +22,16 @@ class Clock:
         self._max_seconds = max_seconds
         self._first: int | None = None
         self._last = 0
+        self._shown = self._step
+
+    @property
+    def end(self) -> float:
+        """Seconds at which the last frame that was read leaves the screen."""
+        return float((self._last + self._shown) * self._time_base)
 
     def read(self, frame: VideoFrame) -> int:
         """The time of the next frame. Raises `Refused` beyond `max_seconds` from the first."""
+        self._shown = max(self._step, frame.duration)
         if self._first is None:
             self._first = self._last = frame.pts if frame.pts is not None else 0
             return self._last

@@ -22,10 +22,11 @@ from multav.video.clock import Clock
 from multav.video.confinement import confine
 from multav.video.container import Refused, first_video_stream, open_container, words_of
 from multav.video.conversion import converted
-from multav.video.description import Orientation, describe, has_whole_index
+from multav.video.description import Orientation, describe, has_whole_index, promised_end
 
 _OUTPUT: Final = 1
 _MOST_ERRORS_IN_A_ROW: Final = 512
+_END_TOLERANCE_SECONDS: Final = 0.25
 
 
 def main(order: dict[str, Any]) -> None:
@@ -143,7 +144,7 @@ class _Decoding:
         for frame, rows in converted(frames, self._order["threads"]):
             _send(wire.picture_header(clock.read(frame), len(rows)), rows)
             count += 1
-        damaged = self._errors > 0 or self._cut_off or self._index_promises_more()
+        damaged = self._errors > 0 or self._cut_off or self._ends_early(clock.end)
         _send(wire.words(wire.SUMMARY, {"frames": count, "errors": self._errors, "damaged": damaged}))
 
     def _within_limits(self, frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
@@ -164,9 +165,12 @@ class _Decoding:
                 )
             yield frame
 
-    def _index_promises_more(self) -> bool:
-        """Whether an MP4's index lists packets that the file does not hold."""
-        return has_whole_index(self._container) and self._packets < len(self._stream.index_entries)
+    def _ends_early(self, end: float) -> bool:
+        """Whether the container promises more than the file holds; `end` is when the last frame leaves the screen."""
+        if has_whole_index(self._container):
+            return self._packets < len(self._stream.index_entries)
+        promised = promised_end(self._container, self._stream)
+        return promised is not None and promised - end > max(_END_TOLERANCE_SECONDS, promised / 50)
 
     def _nothing_decoded(self) -> Refused:
         if self._errors == 0 and not self._cut_off:
@@ -174,7 +178,8 @@ class _Decoding:
         return Refused(
             "UndecodableVideo",
             f"no frame of the {self._stream.codec_context.name} stream can be decoded ({self._last_error}): "
-            "the file is damaged; export it again",
+            f"the file is damaged, or its frames have more than the {self._order['max_pixels']} pixels allowed; "
+            "export it again",
         )
 
 

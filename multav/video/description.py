@@ -1,5 +1,6 @@
 """What an opened container and its first decoded frame say about a video. Runs in the decoder child."""
 
+import re
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,6 +18,7 @@ from multav.video.container import container_word
 _USUAL_RATE: Final = Fraction(25)
 _HIGHEST_RATE: Final = 1000
 _INDEX_SAMPLE: Final = 4096
+_MATROSKA_DURATION: Final = re.compile(r"(\d{1,4}):(\d\d):(\d\d(?:\.\d{1,9})?)")
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,18 @@ def time_base_of(stream: VideoStream) -> Fraction:
 def has_whole_index(container: InputContainer) -> bool:
     """Whether every packet is listed in the container's index; only MP4 and its kin do that."""
     return container.format.name.startswith("mov")
+
+
+def promised_end(container: InputContainer, stream: VideoStream) -> float | None:
+    """Seconds at which the container says that the pictures end; None where sound may be what it speaks of."""
+    tag = _MATROSKA_DURATION.fullmatch(stream.metadata.get("DURATION", ""))
+    if tag is not None:
+        hours, minutes, seconds = tag.groups()
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    if stream.duration and stream.duration > 0:
+        return float(((stream.start_time or 0) + stream.duration) * time_base_of(stream))
+    alone = len(container.streams) == 1
+    return container.duration / 1e6 if alone and container.duration and container.duration > 0 else None
 
 
 def _seconds(container: InputContainer, stream: VideoStream) -> float | None:
