@@ -85,7 +85,8 @@ def predict(classifier: PixelClassifier, pixels: Tensor) -> Tensor:
 def probabilities(classifier: PixelClassifier, pixels: Tensor) -> Tensor:
     """Probabilities (N,classes) of uint8 clips (N,3,T,H,W)."""
     with torch.inference_mode():
-        return torch.cat([classifier(batch / 255).softmax(dim=1) for batch in pixels.split(_BATCH)])
+        batches = [pixels[start : start + _BATCH] for start in range(0, len(pixels), _BATCH)]
+        return torch.cat([classifier(batch / 255).softmax(dim=1) for batch in batches])
 
 
 def footage_windows(path: Path, geometry: InputGeometry) -> Tensor:

@@ -134,7 +134,8 @@ def train(clips: LabelledClips, recipe: Recipe) -> PixelClassifier:
     # no input gradient is needed here, and without one the plain stem is the faster form of the same thing
     plain = card.model_copy(update={"arguments": card.arguments | {"space_to_depth": False}})
     classifier = PixelClassifier(build(plain), card)
-    average = AveragedModel(classifier, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True)
+    average_weights = get_ema_multi_avg_fn(recipe.average)  # type: ignore[no-untyped-call]
+    average = AveragedModel(classifier, multi_avg_fn=average_weights, use_buffers=True)
     optimiser = torch.optim.AdamW(
         classifier.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
@@ -147,7 +148,7 @@ def train(clips: LabelledClips, recipe: Recipe) -> PixelClassifier:
     for step, (batch, labels) in enumerate(_batches(clips, recipe, generator), start=1):
         loss = functional.cross_entropy(classifier(batch), labels)
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(classifier.parameters(), 1.0)
         optimiser.step()
         schedule.step()

@@ -15,7 +15,7 @@ def pictures() -> list[NDArray[np.uint8]]:
     """Each uint8 (720, 1280, 3)."""
     with av.open(str(SAMPLE)) as container:
         return [
-            frame.to_ndarray(format="rgb24")
+            np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
             for index, frame in enumerate(container.decode(video=0))
             if index % 25 == 0
         ]
