@@ -4,10 +4,12 @@ Timestamps are kept as they are, so sound and pictures stay aligned as in the so
 read, or a sound that the container does not take, is no failure: the file is written without, and `reason` says why.
 """
 
+import io
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import islice
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import av
 from av.audio.stream import AudioStream
@@ -16,89 +18,103 @@ from av.packet import Packet
 
 from multav.video.container import Refused, open_container, words_of
 
+_PACKETS_TO_LOOK_AT: Final = 4096
+
 
 class AudioCopy:
-    """The audio streams of the open file descriptor `file` (None: there is no sound to copy)."""
+    """The audio streams of the open file descriptor `file` (None: there is no sound to copy) for a `muxer`."""
 
-    def __init__(self, file: int | None) -> None:
-        self.copied = False
+    def __init__(self, file: int | None, *, muxer: str, max_pixels: int) -> None:
         self.reason: str | None = None
-        self.streams = 0
-        self._container: InputContainer | None = None
+        self._source: InputContainer | None = None
+        self._taken: tuple[int, ...] = ()
         self._targets: dict[int, AudioStream] = {}
         self._packets: Iterator[Packet[Any]] = iter(())
-        self._waiting: Packet[Any] | None = None
+        self._next: Packet[Any] | None = None
         if file is None:
             self.reason = "no sound was asked for"
             return
         try:
-            self._container = open_container(file)
+            with open_container(file, max_pixels=max_pixels) as source:
+                self._choose(source, muxer)
+            self._source = open_container(file, max_pixels=max_pixels)
         except Refused as refused:
             self.reason = f"the sound cannot be read: {refused.detail}"
-            return
-        if not self._container.streams.audio:
-            self.reason = "the source has no sound"
 
     @property
-    def found(self) -> bool:
-        """Whether there is sound that could be copied."""
-        return self.reason is None
+    def copied(self) -> bool:
+        """Whether every packet of every audio stream went into the file."""
+        return bool(self._targets) and self.reason is None
+
+    @property
+    def streams(self) -> int:
+        """How many audio streams the file has."""
+        return len(self._targets)
 
     def add_to(self, target: OutputContainer) -> None:
-        """One stream in `target` for each audio stream that its container takes; before the first packet."""
-        assert self._container is not None, "`found` was asked first"
-        left_out: list[str] = []
-        for stream in self._container.streams.audio:
-            name = stream.codec_context.name
-            if name not in target.supported_codecs:
-                left_out.append(name)
-                continue
+        """A stream in `target` for each that its muxer takes; before the file is started."""
+        if self._source is None or not self._taken:
+            return
+        sources = [stream for stream in self._source.streams.audio if stream.index in self._taken]
+        for stream in sources:
             copy = target.add_stream_from_template(stream)
             if language := stream.metadata.get("language"):
                 copy.metadata["language"] = language
             self._targets[stream.index] = copy
-        if left_out:
-            self.reason = f"{target.format.name} cannot hold {', '.join(left_out)} sound"
-        self.streams = len(self._targets)
-        self.copied = bool(self._targets) and not left_out
-        if self._targets:
-            sources = [each for each in self._container.streams.audio if each.index in self._targets]
-            self._packets = self._container.demux(*sources)
+        self._packets = self._source.demux(*sources)
 
-    def give_up(self, why: str) -> None:
-        """The muxer refused the sound."""
-        self.reason, self.copied, self.streams = f"the sound cannot be put into this file: {why}", False, 0
-        self._targets, self._packets = {}, iter(())
-
-    def copy_until(self, target: OutputContainer, seconds: Fraction) -> None:
-        """Every packet that is due by `seconds`, so that sound and pictures lie side by side in the file."""
+    def copy_until(self, target: OutputContainer, seconds: Fraction | None) -> None:
+        """Every packet that is due by `seconds` (None: all), so that sound and pictures lie side by side."""
         while (packet := self._peek()) is not None:
-            if packet.dts is not None and packet.dts * packet.time_base > seconds:
+            assert packet.dts is not None, "_peek passes over packets without a time"
+            if seconds is not None and packet.dts * packet.time_base > seconds:
                 return
-            self._waiting = None
+            self._next = None
             packet.stream = self._targets[packet.stream.index]
-            target.mux(packet)
-
-    def copy_rest(self, target: OutputContainer) -> None:
-        """Every packet that is left."""
-        while (packet := self._peek()) is not None:
-            self._waiting = None
-            packet.stream = self._targets[packet.stream.index]
-            target.mux(packet)
+            try:
+                target.mux(packet)
+            except av.error.FFmpegError as error:
+                self._end_early(error)
 
     def _peek(self) -> "Packet[Any] | None":
-        while self._waiting is None:
-            try:
-                packet = next(self._packets, None)
-            except av.error.FFmpegError as error:
-                self.reason = f"the sound ends early: {words_of(error)}"
-                packet = None
-            if packet is None:
-                self._packets = iter(())
-                return None
+        try:
+            while self._next is None:
+                packet = next(self._packets)
+                if packet.size and packet.dts is not None:
+                    self._next = packet
+        except StopIteration:
+            return None
+        except av.error.FFmpegError as error:
+            self._end_early(error)
+            return None
+        return self._next
+
+    def _end_early(self, error: av.error.FFmpegError) -> None:
+        self.reason = f"the sound is damaged and ends early: {words_of(error)}"
+        self._packets = iter(())
+
+    def _choose(self, source: InputContainer, muxer: str) -> None:
+        """Which streams the muxer takes."""
+        if not source.streams.audio:
+            self.reason = "the source has no sound"
+            return
+        samples: dict[int, Packet[Any]] = {}
+        for packet in islice(source.demux(*source.streams.audio), _PACKETS_TO_LOOK_AT):
             if packet.size and packet.dts is not None:
-                self._waiting = packet
-        return self._waiting
+                samples.setdefault(packet.stream.index, packet)
+            if len(samples) == len(source.streams.audio):
+                break
+        left_out: list[str] = []
+        taken: list[int] = []
+        for stream in source.streams.audio:
+            refusal = _refusal(stream, samples.get(stream.index), muxer)
+            if refusal is None:
+                taken.append(stream.index)
+            else:
+                left_out.append(refusal)
+        self._taken = tuple(taken)
+        if left_out:
+            self.reason = "sound left out: " + "; ".join(left_out)
 
     def __enter__(self) -> Self:
         return self
@@ -106,5 +122,26 @@ class AudioCopy:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._container is not None:
-            self._container.close()
+        if self._source is not None:
+            self._source.close()
+
+
+def _refusal(stream: AudioStream, sample: "Packet[Any] | None", muxer: str) -> str | None:
+    """Why `muxer` does not take `stream`, found out by writing its first packet into a file that is thrown away.
+
+    Muxers refuse some sounds in the header, some at the first packet and some only when the file is closed.
+    """
+    name = stream.codec_context.name
+    if sample is None:
+        return f"a {name} stream is empty"
+    try:
+        with av.open(io.BytesIO(), "w", format=muxer) as rehearsal:
+            if name not in rehearsal.supported_codecs:
+                return f"{muxer} cannot hold {name}"
+            copy = rehearsal.add_stream_from_template(stream)
+            rehearsal.start_encoding()
+            sample.stream = copy
+            rehearsal.mux(sample)
+    except (av.error.FFmpegError, ValueError) as error:
+        return f"{muxer} does not take this {name} ({words_of(error)})"
+    return None

@@ -27,8 +27,11 @@ class Refused(Exception):
         self.detail = detail
 
 
-def open_container(file: int) -> InputContainer:
-    """The container in the open file descriptor `file`. Raises `Refused` where it is none that is read."""
+def open_container(file: int, *, max_pixels: int) -> InputContainer:
+    """The container in the open file descriptor `file`. Raises `Refused` where it is none that is read.
+
+    `max_pixels` keeps FFmpeg from decoding a larger picture while it looks into the streams.
+    """
     raw = io.FileIO(file, "rb", closefd=False)
     raw.seek(0)
     demuxer = demuxer_of(raw.read(2 * _MPEG_TS_PACKET + 16))
@@ -44,6 +47,7 @@ def open_container(file: int) -> InputContainer:
         "protocol_whitelist": "none",
         "probesize": str(4 << 20),
         "analyzeduration": "4000000",
+        "max_pixels": str(max_pixels),
     }
     try:
         return av.open(raw, "r", options=options, buffer_size=1 << 17)

@@ -4,6 +4,7 @@ Speaks `wire` on standard output: INFO once, then PICTUREs as stored (the parent
 ERROR at any time. Limits are counted here, frame by frame; headers are never believed.
 """
 
+import errno
 import os
 import sys
 import traceback
@@ -33,7 +34,7 @@ def main(order: dict[str, Any]) -> None:
     """Run the order of the parent (see `decode.py`) and exit."""
     try:
         confine(order["bounds"], lifeline=order["lifeline"])
-        with open_container(order["file"]) as container:
+        with open_container(order["file"], max_pixels=order["max_pixels"]) as container:
             _Decoding(container, order).run()
     except Refused as refused:
         _say_error(refused.code, refused.detail)
@@ -60,7 +61,7 @@ class _Decoding:
         self._stream: VideoStream = first_video_stream(container)
         self._packets = 0
         self._errors = 0
-        self._last_error = "the file ends too early"
+        self._last_error: av.error.FFmpegError | None = None
         self._cut_off = False
 
     def run(self) -> None:
@@ -131,7 +132,7 @@ class _Decoding:
                 return
             except av.error.FFmpegError as error:
                 self._errors += 1
-                self._last_error = words_of(error)
+                self._last_error = error
                 in_a_row += 1
                 if in_a_row > _MOST_ERRORS_IN_A_ROW:
                     self._cut_off = True
@@ -173,13 +174,21 @@ class _Decoding:
         return promised is not None and promised - end > max(_END_TOLERANCE_SECONDS, promised / 50)
 
     def _nothing_decoded(self) -> Refused:
-        if self._errors == 0 and not self._cut_off:
+        if self._last_error is None and not self._cut_off:
             return Refused("NoFrames", "the video stream holds no frame: send a video with at least one")
+        name = self._stream.codec_context.name
+        if self._last_error is not None and self._last_error.errno == errno.EINVAL:
+            # What FFmpeg's decoders answer to a picture beyond `max_pixels`.
+            return Refused(
+                "VideoTooLarge",
+                f"the pictures of the {name} stream say that they have more than the "
+                f"{self._order['max_pixels']} pixels allowed: scale the video down",
+            )
+        why = "the file ends too early" if self._last_error is None else words_of(self._last_error)
         return Refused(
             "UndecodableVideo",
-            f"no frame of the {self._stream.codec_context.name} stream can be decoded ({self._last_error}): "
-            f"the file is damaged, or its frames have more than the {self._order['max_pixels']} pixels allowed; "
-            "export it again",
+            f"no frame of the {name} stream can be decoded ({why}): the file is damaged, or its pictures have "
+            f"far more than the {self._order['max_pixels']} pixels allowed; export it again",
         )
 
 

@@ -117,6 +117,7 @@ def encode(
         "frame_rate": str(Fraction(frame_rate).limit_denominator(1001 * 1000)),
         "sample_aspect_ratio": str(Fraction(sample_aspect_ratio)),
         "threads": limits.threads,
+        "max_pixels": limits.max_pixels,
     }
     try:
         with ExitStack() as stack:

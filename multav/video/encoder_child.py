@@ -52,16 +52,19 @@ class _Encoding:
         self._time_base = Fraction(order["time_base"])
         self._step = max(1, round(1 / (Fraction(order["frame_rate"]) * self._time_base)))
         self._reformatter = VideoReformatter()
-        self._audio = AudioCopy(order["audio"])
+        self._audio = AudioCopy(order["audio"], muxer=order["container"], max_pixels=order["max_pixels"])
 
     def run(self) -> dict[str, Any]:
+        """Write the whole file; what it became."""
         with self._audio:
-            container, stream = self._open_with_audio()
+            container, stream = self._open()
             with container:
+                self._audio.add_to(container)
+                container.start_encoding()
                 while (pts := self._next_picture()) is not None:
                     self._mux(container, stream, self._frame(pts))
                 self._mux(container, stream, None)
-                self._audio.copy_rest(container)
+                self._audio.copy_until(container, None)
                 codec = stream.codec_context
                 words = {"codec": codec.codec.canonical_name, "pixel_format": codec.pix_fmt}
         return {
@@ -70,20 +73,6 @@ class _Encoding:
             "audio_reason": self._audio.reason,
             "audio_streams": self._audio.streams,
         }
-
-    def _open_with_audio(self) -> tuple[OutputContainer, VideoStream]:
-        """The started file; without the sound where the muxer refuses it."""
-        if self._audio.found:
-            container, stream = self._open()
-            try:
-                self._audio.add_to(container)
-                container.start_encoding()
-                return container, stream
-            except (av.error.FFmpegError, ValueError) as error:
-                self._audio.give_up(words_of(error))
-        container, stream = self._open()
-        container.start_encoding()
-        return container, stream
 
     def _open(self) -> tuple[OutputContainer, VideoStream]:
         order, tags = self._order, self._order["tags"]

@@ -62,6 +62,8 @@ class Film:
             if levels is not None:
                 stream.codec_context.color_range = levels
             tracks = [output.add_stream(each, rate=48_000) for each in sound]
+            for track in tracks:
+                track.bit_rate = 128_000
             output.start_encoding()
             for track in tracks:
                 self._sound(output, track, seconds=len(pictures) / 25)
@@ -115,7 +117,8 @@ class Film:
         block = track.codec_context.frame_size or 1024
         for start in range(0, len(wave), block):
             part = wave[start : start + block]
-            part = (part * 32767).astype(np.int16) if kind.startswith("s16") else part.astype(np.float32)
+            whole = {"s16": np.int16, "s32": np.int32}.get(kind.removesuffix("p"))
+            part = part.astype(np.float32) if whole is None else (part * np.iinfo(whole).max).astype(whole)
             stereo = np.stack([part, part])
             levels = stereo if planar else stereo.T.reshape(1, -1)
             frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(levels), format=kind, layout="stereo")

@@ -175,18 +175,15 @@ def enlarged_png(film, paint, side, *, also_the_movie):
     return path
 
 
-@pytest.mark.parametrize(
-    ("side", "also_the_movie", "kind", "words"),
-    [
-        (16_000, True, VideoTooLarge, "frames of 16000x16000"),
-        (16_000, False, VideoTooLarge, "frames of 16000x16000"),
-        (16_384, True, UndecodableVideo, "more than the"),  # beyond what FFmpeg itself takes
-        (65_535, True, UndecodableVideo, "more than the"),
-    ],
-)
-def test_headers_of_16k_pictures(film, paint, side, also_the_movie, kind, words):
+@pytest.mark.parametrize("also_the_movie", [True, False])
+@pytest.mark.parametrize("side", [16_000, 16_384, 65_535])
+def test_headers_of_16k_pictures(film, paint, side, also_the_movie):
     path = enlarged_png(film, paint, side, also_the_movie=also_the_movie)
-    assert words in refused(path, kind)
+    most = 300 * 2**20  # a picture of 16,000 x 16,000 alone would take 768 MB
+    kind = VideoTooLarge if side == 16_000 else UndecodableVideo  # FFmpeg itself gives up on the others
+    with pytest.raises(kind, match="pixels allowed"):
+        probe(path, Limits(memory_bytes=most))
+    assert "pixels allowed" in refused(path, kind)
 
 
 def test_pixels_are_counted(film, paint):

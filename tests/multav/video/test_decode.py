@@ -30,7 +30,7 @@ def times_of(path):
         return [frame.pts * Fraction(frames.info.time_base) for frame in frames]
 
 
-def test_frames_equal_what_was_stored(film, paint, clip):
+def test_frames_equal_what_was_stored(paint, clip):
     with decode(clip) as frames:
         seen = list(frames)
     assert frames.summary is not None
@@ -177,41 +177,39 @@ def test_leaving_early_twenty_times_leaves_nothing(clip):
 
 @pytest.mark.usefixtures("nothing_left")
 def test_an_exception_of_the_consumer_passes_through(clip):
-    with pytest.raises(KeyError, match="mine"), decode(clip) as frames:
-        for _ in frames:
-            raise KeyError("mine")
+    def consume():
+        with decode(clip) as frames:
+            for _ in frames:
+                raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        consume()
 
 
 def decoder_of_this_process():
     return psutil.Process().children()[0]
 
 
-@pytest.mark.usefixtures("nothing_left")
-def test_a_killed_decoder_is_an_undecodable_video(long_clip):
-    with pytest.raises(UndecodableVideo, match="was killed"), decode(long_clip) as frames:
+def decode_and_send(path, sent, limits=None):
+    """Decode `path` whole; after three frames the decoder gets the signal `sent`."""
+    with decode(path, limits) as frames:
         for index, _ in enumerate(frames):
             if index == 3:
-                os.kill(decoder_of_this_process().pid, signal.SIGKILL)
+                os.kill(decoder_of_this_process().pid, sent)
 
 
 @pytest.mark.usefixtures("nothing_left")
-def test_a_crashed_decoder_is_an_undecodable_video(long_clip):
-    with pytest.raises(UndecodableVideo, match="SIGSEGV"), decode(long_clip) as frames:
-        for index, _ in enumerate(frames):
-            if index == 3:
-                os.kill(decoder_of_this_process().pid, signal.SIGSEGV)
+@pytest.mark.parametrize(("sent", "words"), [(signal.SIGKILL, "was killed"), (signal.SIGSEGV, "SIGSEGV")])
+def test_a_decoder_that_dies_means_an_undecodable_video(long_clip, sent, words):
+    with pytest.raises(UndecodableVideo, match=words):
+        decode_and_send(long_clip, sent)
 
 
 @pytest.mark.usefixtures("nothing_left")
 def test_a_hanging_decoder_is_given_up(long_clip):
-    with (
-        pytest.raises(UndecodableVideo, match="gave no sign for 1 s"),
-        decode(long_clip, Limits(stall_seconds=1)) as frames,
-    ):
-        for index, _ in enumerate(frames):
-            if index == 3:
-                os.kill(decoder_of_this_process().pid, signal.SIGSTOP)
-                started = time.monotonic()
+    started = time.monotonic()
+    with pytest.raises(UndecodableVideo, match="gave no sign for 1 s"):
+        decode_and_send(long_clip, signal.SIGSTOP, Limits(stall_seconds=1))
     assert time.monotonic() - started < 5
 
 
