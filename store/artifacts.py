@@ -1,0 +1,83 @@
+"""Files that jobs made. Only the attempt that holds the job can add one; a job shows those of its last attempt."""
+
+import uuid
+from dataclasses import dataclass
+
+from sqlalchemy import Select, insert, select
+from sqlalchemy.orm import Session
+
+from multav.errors import NotFound
+from store.blobs import Blob
+from store.database import now
+from store.jobs import Claim, cancel_requested
+from store.tables import ArtifactTable, BlobTable, JobTable
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file that a job made. `role` says what it is for; times are seconds since 1970."""
+
+    id: str
+    job_id: str
+    role: str
+    filename: str
+    media_type: str
+    sha256: str
+    bytes: int
+    blob_id: str
+    created_at: float
+
+
+def add(session: Session, claim: Claim, blob: Blob, *, role: str, filename: str, media_type: str) -> str:
+    """Note that the attempt made `blob`; the artifact's id. Raises `jobs.ClaimLost`."""
+    cancel_requested(session, claim)
+    artifact_id = uuid.uuid4().hex
+    session.execute(
+        insert(ArtifactTable).values(
+            id=artifact_id,
+            job_id=claim.job_id,
+            attempt=claim.attempt,
+            role=role,
+            filename=filename[:255],
+            media_type=media_type,
+            blob_id=blob.id,
+            created_at=now(),
+        )
+    )
+    return artifact_id
+
+
+def for_job(session: Session, job_id: str) -> tuple[Artifact, ...]:
+    """What the job's last attempt made, in the order in which it was added."""
+    rows = session.execute(
+        _visible().where(ArtifactTable.job_id == job_id).order_by(ArtifactTable.created_at, ArtifactTable.id)
+    )
+    return tuple(Artifact(*row) for row in rows)
+
+
+def get(session: Session, artifact_id: str) -> Artifact:
+    """The artifact. Raises `NotFound`."""
+    row = session.execute(_visible().where(ArtifactTable.id == artifact_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no artifact {artifact_id!r}")
+    return Artifact(*row)
+
+
+def _visible() -> Select[tuple[str, str, str, str, str, str | None, int, str, float]]:
+    """Artifacts of the attempt that ended their job; what a dead attempt left is never shown."""
+    return (
+        select(
+            ArtifactTable.id,
+            ArtifactTable.job_id,
+            ArtifactTable.role,
+            ArtifactTable.filename,
+            ArtifactTable.media_type,
+            BlobTable.sha256,
+            BlobTable.bytes,
+            ArtifactTable.blob_id,
+            ArtifactTable.created_at,
+        )
+        .join(BlobTable, BlobTable.id == ArtifactTable.blob_id)
+        .join(JobTable, JobTable.id == ArtifactTable.job_id)
+        .where(ArtifactTable.attempt == JobTable.attempt, JobTable.state == "succeeded")
+    )

@@ -1,0 +1,165 @@
+"""Bytes in the database: streamed in chunks, kept once by SHA-256, gone with the last thing that refers to them.
+
+Writing happens in many small transactions, so that a large upload never keeps other writers waiting. Until it
+is complete a blob has no SHA-256 and nobody can refer to it; what a dead process left half-written is collected
+by age.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from sqlalchemy import delete, exists, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from multav.errors import NotFound
+from store.database import Database, now
+from store.tables import ArtifactTable, BlobChunkTable, BlobTable, ModelTable, VideoTable
+
+CHUNK: Final = 2**20
+_REFERRING: Final = (VideoTable.blob_id, ArtifactTable.blob_id, ModelTable.blob_id)
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Bytes that are complete."""
+
+    id: str
+    sha256: str
+    bytes: int
+
+
+def write(database: Database, source: BinaryIO | Iterable[bytes]) -> Blob:
+    """Store the bytes of `source`; the blob that already holds them, if one does.
+
+    The blob is kept for a grace period even when nothing refers to it yet (see `collect`).
+    """
+    blob_id = uuid.uuid4().hex
+    with database.write() as session:
+        session.execute(insert(BlobTable).values(id=blob_id, sha256=None, bytes=0, touched_at=now()))
+    digest, size = hashlib.sha256(), 0
+    try:
+        for number, chunk in enumerate(_chunks(source)):
+            digest.update(chunk)
+            size += len(chunk)
+            with database.write() as session:
+                session.execute(insert(BlobChunkTable).values(blob_id=blob_id, number=number, data=chunk))
+                _touch(session, blob_id)
+        with database.write() as session:
+            return _complete(session, blob_id, digest.hexdigest(), size)
+    except BaseException:
+        with database.write() as session:
+            _delete(session, blob_id)
+        raise
+
+
+def read(database: Database, blob_id: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+    """The bytes from `start` up to, not including, `end`; a short transaction for each chunk.
+
+    Raises `NotFound` when the blob is gone, also while it is being read.
+    """
+    with database.read() as session:
+        size = session.scalar(select(BlobTable.bytes).where(BlobTable.id == blob_id))
+    if size is None:
+        raise NotFound("the bytes have been deleted")
+    stop = size if end is None else min(end, size)
+    while start < stop:
+        number, offset = divmod(start, CHUNK)
+        with database.read() as session:
+            data = session.scalar(
+                select(BlobChunkTable.data).where(
+                    BlobChunkTable.blob_id == blob_id, BlobChunkTable.number == number
+                )
+            )
+        if data is None:
+            raise NotFound("the bytes have been deleted")
+        piece = data[offset : offset + stop - start]
+        yield piece
+        start += len(piece)
+
+
+def to_file(database: Database, blob_id: str, path: Path) -> None:
+    """Write the bytes to `path`. Raises `NotFound`."""
+    with path.open("wb") as file:
+        for chunk in read(database, blob_id):
+            file.write(chunk)
+
+
+def find(session: Session, sha256: str) -> Blob | None:
+    """The blob with these bytes, marked as wanted so that it is not collected in the next moments."""
+    row = session.scalar(select(BlobTable).where(BlobTable.sha256 == sha256).with_for_update())
+    if row is None:
+        return None
+    _touch(session, row.id)
+    return Blob(row.id, sha256, row.bytes)
+
+
+def collect(database: Database, *, older_than_seconds: float) -> int:
+    """Delete the blobs that nothing refers to and that nobody touched for so long; how many there were."""
+    with database.read() as session:
+        stale = session.scalars(
+            select(BlobTable.id)
+            .where(BlobTable.touched_at < now() - older_than_seconds, _unreferred())
+            .limit(100)
+        ).all()
+    for blob_id in stale:
+        with database.write() as session:
+            gone = session.execute(
+                delete(BlobTable).where(
+                    BlobTable.id == blob_id, BlobTable.touched_at < now() - older_than_seconds, _unreferred()
+                )
+            )
+            if gone.rowcount:  # type: ignore[attr-defined]
+                session.execute(delete(BlobChunkTable).where(BlobChunkTable.blob_id == blob_id))
+    return len(stale)
+
+
+def _complete(session: Session, blob_id: str, sha256: str, size: int) -> Blob:
+    """Give the blob its name; if another one has it already, that one stands."""
+    known = find(session, sha256)
+    if known is None:
+        try:
+            with session.begin_nested():
+                session.execute(
+                    update(BlobTable)
+                    .where(BlobTable.id == blob_id)
+                    .values(sha256=sha256, bytes=size, touched_at=now())
+                )
+            return Blob(blob_id, sha256, size)
+        except IntegrityError:
+            # The same bytes were completed by somebody else in the same moment.
+            known = find(session, sha256)
+            if known is None:
+                raise
+    _delete(session, blob_id)
+    return known
+
+
+def _unreferred():  # type: ignore[no-untyped-def]
+    return ~or_(*(exists().where(column == BlobTable.id) for column in _REFERRING))
+
+
+def _touch(session: Session, blob_id: str) -> None:
+    session.execute(update(BlobTable).where(BlobTable.id == blob_id).values(touched_at=now()))
+
+
+def _delete(session: Session, blob_id: str) -> None:
+    session.execute(delete(BlobChunkTable).where(BlobChunkTable.blob_id == blob_id))
+    session.execute(delete(BlobTable).where(BlobTable.id == blob_id))
+
+
+def _chunks(source: BinaryIO | Iterable[bytes]) -> Iterator[bytes]:
+    """Exactly `CHUNK` bytes at a time, the last piece shorter."""
+    waiting = bytearray()
+    pieces = iter(lambda: source.read(CHUNK), b"") if hasattr(source, "read") else source
+    for piece in pieces:
+        waiting += piece
+        while len(waiting) >= CHUNK:
+            yield bytes(waiting[:CHUNK])
+            del waiting[:CHUNK]
+    if waiting:
+        yield bytes(waiting)

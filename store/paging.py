@@ -1,0 +1,64 @@
+"""Lists in pages: newest first, continued by an opaque cursor."""
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Select, tuple_
+from sqlalchemy.orm import Session
+
+from multav.errors import FieldError, InvalidSpec
+
+Row = TypeVar("Row")
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Page(Generic[Value]):
+    """Some items of a list, and the cursor that continues it (None at the end)."""
+
+    items: tuple[Value, ...]
+    next_cursor: str | None
+
+
+def page(
+    session: Session,
+    query: Select[Any],
+    order: Sequence[Any],
+    *,
+    limit: int,
+    cursor: str | None,
+    key: Callable[[Row], tuple[Any, ...]],
+    value: Callable[[Row], Value],
+) -> Page[Value]:
+    """A page of `query`, descending by the columns `order`, whose values of a row `key` gives.
+
+    Raises `InvalidSpec` for a cursor that this list did not give out.
+    """
+    if cursor is not None:
+        query = query.where(tuple_(*order) < tuple_(*_parse(cursor, len(order))))
+    rows = session.scalars(query.order_by(*(column.desc() for column in order)).limit(limit + 1)).all()
+    shown = rows[:limit]
+    following = _encode(key(shown[-1])) if len(rows) > limit else None
+    return Page(tuple(value(row) for row in shown), following)
+
+
+def _encode(key: tuple[Any, ...]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
+
+
+def _parse(cursor: str, length: int) -> list[Any]:
+    try:
+        key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if (
+            not isinstance(key, list)
+            or len(key) != length
+            or any(type(part) not in (str, float, int) for part in key)
+        ):
+            raise ValueError
+    except ValueError as error:
+        detail = "the cursor is not one that this list gave out: start again without it"
+        raise InvalidSpec(detail, errors=[FieldError(pointer="/cursor", detail=detail)]) from error
+    return key

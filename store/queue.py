@@ -1,0 +1,80 @@
+"""The queue's sending end, and the Celery settings that both ends share.
+
+A message carries a job's id and nothing else: it says "look", the row says what. Messages are acknowledged when
+they arrive, because recovery is the sweeper's and not the broker's work. A message that cannot be sent is no
+error: the job is in the database, and the sweeper sends it again.
+"""
+
+from typing import Any, Final
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from store.settings import Settings
+
+TASK: Final = "multav.run_job"
+_CONNECT_SECONDS = 2
+
+
+def celery_settings(settings: Settings) -> dict[str, Any]:
+    """Configuration of the Celery application, sending and receiving."""
+    return {
+        "broker_url": settings.broker_url.get_secret_value() or "memory://",
+        "result_backend": None,
+        "task_ignore_result": True,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_default_queue": "multav",
+        "task_acks_late": False,
+        "worker_prefetch_multiplier": 1,
+        "worker_disable_prefetch": True,
+        "worker_send_task_events": False,
+        "worker_hijack_root_logger": False,
+        "worker_soft_shutdown_timeout": 0,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_transport_options": {
+            "visibility_timeout": 3600,
+            "global_keyprefix": "multav:",
+            "socket_connect_timeout": _CONNECT_SECONDS,
+            "socket_timeout": 10,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+        },
+    }
+
+
+class Queue:
+    """Sends messages to the workers."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._app = Celery("multav", set_as_current=False)
+        self._app.conf.update(celery_settings(settings))
+        self._configured = bool(settings.broker_url.get_secret_value())
+
+    def nudge(self, job_id: str) -> bool:
+        """Tell the workers that the job waits; False when the broker is away."""
+        if not self._configured:
+            return False
+        try:
+            self._app.send_task(TASK, args=[job_id], retry=False, ignore_result=True)
+        except (OperationalError, OSError):
+            return False
+        return True
+
+    def ping(self) -> bool:
+        """Whether the broker answers."""
+        if not self._configured:
+            return False
+        try:
+            with self._app.connection_for_write() as connection:
+                connection.transport_options["max_retries"] = 0
+                connection.ensure_connection(max_retries=1, interval_start=0, timeout=_CONNECT_SECONDS)
+                connection.default_channel.client.ping()
+        except Exception:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the connections to the broker."""
+        self._app.close()

@@ -1,0 +1,169 @@
+"""The tables. Times are seconds since 1970 by the database's clock (`store.database.now`)."""
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+STATES = ("queued", "running", "succeeded", "failed", "cancelled")
+
+
+class Table(DeclarativeBase):
+    """Base of all tables."""
+
+    type_annotation_map = {str: String(255), float: Double(), int: BigInteger(), dict[str, Any]: JSON()}  # noqa: RUF012
+
+
+class BlobTable(Table):
+    """Bytes, kept once: complete blobs are unique by SHA-256. An incomplete one is an upload in progress."""
+
+    __tablename__ = "blobs"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    sha256: Mapped[str | None] = mapped_column(String(64), unique=True)
+    bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    touched_at: Mapped[float] = mapped_column(index=True)
+
+
+class BlobChunkTable(Table):
+    """A blob's bytes in pieces of 1 MiB."""
+
+    __tablename__ = "blob_chunks"
+
+    blob_id: Mapped[str] = mapped_column(
+        String(32), ForeignKey("blobs.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class VideoTable(Table):
+    """An uploaded video. `kept` ones were uploaded for themselves, the others go with their last job."""
+
+    __tablename__ = "videos"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    blob_id: Mapped[str] = mapped_column(String(32), ForeignKey("blobs.id"), unique=True, index=True)
+    filename: Mapped[str]
+    media_type: Mapped[str]
+    info: Mapped[dict[str, Any]]
+    kept: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    created_at: Mapped[float] = mapped_column(index=True)
+
+
+class JobTable(Table):
+    """A job. `state` is changed by `store.jobs` alone; `version` grows with every change of the row."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        CheckConstraint(f"state IN {STATES}", name="ck_jobs_state"),
+        Index("ix_jobs_state_created", "state", "created_at"),
+        Index("ix_jobs_created_id", "created_at", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    state: Mapped[str] = mapped_column(String(16))
+    version: Mapped[int] = mapped_column(BigInteger)
+    spec: Mapped[dict[str, Any]]
+    video_id: Mapped[str | None] = mapped_column(String(32), ForeignKey("videos.id"), index=True)
+    model_name: Mapped[str | None] = mapped_column(index=True)
+
+    attempt: Mapped[int] = mapped_column(Integer)
+    max_attempts: Mapped[int] = mapped_column(Integer)
+    owner: Mapped[str | None]
+    lease_until: Mapped[float | None]
+    nudged_at: Mapped[float | None]
+    cancel_requested_at: Mapped[float | None]
+
+    progress_done: Mapped[int | None]
+    progress_total: Mapped[int | None]
+    progress_unit: Mapped[str | None] = mapped_column(String(32))
+    progress_eta: Mapped[float | None]
+
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    finished_at: Mapped[float | None]
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    problem: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+
+
+class JobEventTable(Table):
+    """One row for each transition of a job, with the version that it made."""
+
+    __tablename__ = "job_events"
+
+    job_id: Mapped[str] = mapped_column(
+        String(32), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True
+    )
+    version: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    state: Mapped[str] = mapped_column(String(16))
+    cause: Mapped[str] = mapped_column(String(32))
+    attempt: Mapped[int] = mapped_column(Integer)
+    at: Mapped[float]
+
+
+class ArtifactTable(Table):
+    """A file that a job made, by one attempt."""
+
+    __tablename__ = "artifacts"
+    __table_args__ = (UniqueConstraint("job_id", "attempt", "role", name="uq_artifacts_job_attempt_role"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    job_id: Mapped[str] = mapped_column(String(32), ForeignKey("jobs.id", ondelete="CASCADE"))
+    attempt: Mapped[int] = mapped_column(Integer)
+    role: Mapped[str] = mapped_column(String(64))
+    filename: Mapped[str]
+    media_type: Mapped[str]
+    blob_id: Mapped[str] = mapped_column(String(32), ForeignKey("blobs.id"), index=True)
+    created_at: Mapped[float]
+
+
+class ModelTable(Table):
+    """A registered model: its card, and its checkpoint's bytes."""
+
+    __tablename__ = "models"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    card: Mapped[dict[str, Any]]
+    blob_id: Mapped[str] = mapped_column(String(32), ForeignKey("blobs.id"), index=True)
+    created_at: Mapped[float]
+
+
+class IdempotencyTable(Table):
+    """The first answer to a POST with an Idempotency-Key."""
+
+    __tablename__ = "idempotency_keys"
+
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    route: Mapped[str] = mapped_column(String(255), primary_key=True)
+    request_hash: Mapped[str] = mapped_column(String(64))
+    subject: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[float] = mapped_column(index=True)
+
+
+class WorkerTable(Table):
+    """A worker process that has given a sign of life. `idle_since` is set while it waits for work."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    device: Mapped[str] = mapped_column(String(64))
+    job_id: Mapped[str | None] = mapped_column(String(32))
+    started_at: Mapped[float]
+    seen_at: Mapped[float] = mapped_column(index=True)
+    idle_since: Mapped[float | None]
