@@ -13,6 +13,7 @@ from kombu.exceptions import OperationalError
 from store.settings import Settings
 
 TASK: Final = "multav.run_job"
+_QUEUE_NAME: Final = "multav"
 _CONNECT_SECONDS = 2
 
 
@@ -24,7 +25,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "task_ignore_result": True,
         "task_serializer": "json",
         "accept_content": ["json"],
-        "task_default_queue": "multav",
+        "task_default_queue": _QUEUE_NAME,
         "task_acks_late": False,
         "worker_prefetch_multiplier": 1,
         "worker_disable_prefetch": True,
@@ -61,6 +62,16 @@ class Queue:
         except (OperationalError, OSError):
             return False
         return True
+
+    def length(self) -> int | None:
+        """How many messages wait; None when the broker is away."""
+        if not self._configured:
+            return None
+        try:
+            with self._app.connection_for_write() as connection:
+                return int(connection.default_channel.client.llen(_QUEUE_NAME))
+        except Exception:
+            return None
 
     def ping(self) -> bool:
         """Whether the broker answers."""

@@ -1,0 +1,71 @@
+"""The Celery application: one task, early acknowledgement, prefork.
+
+    celery --app worker.app worker
+
+The parent process never touches torch, CUDA or the database; each child does, after the fork. A warm shutdown
+sets an event that was made before the fork: running jobs see it at their next check, go back to the queue, and
+the worker leaves within seconds instead of hours.
+"""
+
+import logging
+import multiprocessing
+from typing import Any, Final
+
+from celery import Celery
+from celery.signals import (
+    setup_logging,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_shutting_down,
+)
+
+from store.queue import TASK, celery_settings
+from store.settings import load_settings
+from worker.devices import pool_size
+
+SETTINGS: Final = load_settings()
+SHUTTING_DOWN: Final = multiprocessing.Event()
+
+app = Celery("multav")
+app.conf.update(celery_settings(SETTINGS))
+
+
+@setup_logging.connect
+def _log(**_: Any) -> None:
+    logging.basicConfig(
+        level=SETTINGS.log_level, format="%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s"
+    )
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+@worker_init.connect
+def _size_the_pool(sender: Any, **_: Any) -> None:
+    sender.concurrency = pool_size(SETTINGS)
+
+
+@worker_shutting_down.connect
+def _announce_shutdown(**_: Any) -> None:
+    SHUTTING_DOWN.set()
+
+
+@worker_process_init.connect
+def _start_process(**_: Any) -> None:
+    from worker.process import WorkerProcess
+
+    WorkerProcess.start(SETTINGS, SHUTTING_DOWN)
+
+
+@worker_process_shutdown.connect
+def _stop_process(**_: Any) -> None:
+    from worker.process import WorkerProcess
+
+    WorkerProcess.current().stop()
+
+
+@app.task(name=TASK)
+def run_job(job_id: str) -> None:
+    """Run the job if it still waits; a second message for the same job finds nothing to do."""
+    from worker.process import WorkerProcess
+
+    WorkerProcess.current().run(job_id)

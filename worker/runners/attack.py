@@ -1,0 +1,53 @@
+"""Runs attack jobs: the video out of the store, through `multav.attack_video`, and what it made back in."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from multav.attack_request import AttackRequest
+from multav.attack_video import attack_video
+from multav.errors import NotFound
+from store import artifacts, blobs, videos
+
+if TYPE_CHECKING:
+    from worker.process import WorkerProcess
+    from worker.run_job import RunningJob
+
+
+def run_attack(running: "RunningJob", process: "WorkerProcess") -> dict[str, Any]:
+    """The result object of an attack job; its artifacts are stored when this returns."""
+    spec = dict(running.job.spec)
+    video_id = spec.pop("video")["id"]
+    request = AttackRequest.parse({**spec, "model": spec["model"]["name"]})
+    if request.model is None:
+        raise NotFound("the job names no model")
+    model = process.models.get(request.model)
+    with running.database.read() as session:
+        video = videos.get(session, video_id)
+    with process.folders.open() as folder:
+        source = folder / "source"
+        blobs.to_file(running.database, video.blob_id, source)
+        outcome = attack_video(
+            source,
+            model,
+            request,
+            folder=folder / "made",
+            name=Path(video.filename).stem or "video",
+            limits=running.settings.video_limits(),
+            max_output_bytes=running.settings.max_output_bytes,
+            on_progress=running.report,
+            check=running.check,
+        )
+        for artifact in outcome.artifacts:
+            running.check()
+            with artifact.path.open("rb") as file:
+                blob = blobs.write(running.database, file)
+            with running.database.write() as session:
+                artifacts.add(
+                    session,
+                    running.claim,
+                    blob,
+                    role=artifact.role,
+                    filename=artifact.filename,
+                    media_type=artifact.media_type,
+                )
+    return outcome.result
