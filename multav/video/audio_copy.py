@@ -136,8 +136,6 @@ def _refusal(stream: AudioStream, sample: "Packet[Any] | None", muxer: str) -> s
         return f"a {name} stream is empty"
     try:
         with av.open(io.BytesIO(), "w", format=muxer) as rehearsal:
-            if name not in rehearsal.supported_codecs:
-                return f"{muxer} cannot hold {name}"
             copy = rehearsal.add_stream_from_template(stream)
             rehearsal.start_encoding()
             sample.stream = copy

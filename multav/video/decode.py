@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from multav import errors
 from multav.video import wire
@@ -22,6 +23,8 @@ _REFUSALS: Final = {
     for kind in (errors.NotAVideo, errors.UndecodableVideo, errors.NoFrames, errors.VideoTooLarge)
 }
 
+_LONGEST_DETAIL: Final = 4000
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -31,25 +34,34 @@ class Frame:
     pts: int
 
 
-@dataclass(frozen=True)
-class Summary:
+class Summary(BaseModel):
     """What a whole pass over a video found. `damaged`: parts of the file were missing or could not be decoded."""
 
-    frames: int
-    errors: int
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    frames: int = Field(ge=0)
+    errors: int = Field(ge=0)
     damaged: bool
+
+
+class _Opening(BaseModel):
+    """The decoder's first message. `width` and `height` are those of the stored frames, before they are turned."""
+
+    info: VideoInfo
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+    turns: int = Field(ge=0, le=3)
+    mirrored: bool
 
 
 class Frames:
     """An open video: `info` at once, the frames by iterating once, `summary` after the last."""
 
-    def __init__(self, child: Child, size: int) -> None:
+    def __init__(self, child: Child, *, max_pixels: int) -> None:
         self._child = child
-        body = self._expect_info()
-        self.info = VideoInfo(**body["info"], bytes=size)
+        self._opening = self._open(max_pixels)
+        self.info = self._opening.info
         self.summary: Summary | None = None
-        self._stored = (int(body["height"]), int(body["width"]), 3)
-        self._turns, self._mirrored = int(body["turns"]), bool(body["mirrored"])
 
     def __iter__(self) -> Iterator[Frame]:
         """The remaining frames in display order. Raises the `BadVideo` family."""
@@ -59,36 +71,39 @@ class Frames:
             if frame is not None:
                 yield frame
 
+    def _open(self, max_pixels: int) -> _Opening:
+        kind, _, length = self._child.read_header()
+        if kind != wire.INFO:
+            raise self._refusal(kind, length)
+        opening = _Opening.model_validate(self._child.read_words(length))
+        if opening.width * opening.height > max_pixels:
+            raise ChildFailed("announced pictures that are larger than allowed")
+        return opening
+
     def _next(self) -> Frame | None:
         kind, pts, length = self._child.read_header()
         if kind == wire.SUMMARY:
-            self.summary = Summary(**self._child.read_words(length))
+            self.summary = Summary.model_validate(self._child.read_words(length))
             return None
         if kind != wire.PICTURE:
             raise self._refusal(kind, length)
-        rgb = np.empty(self._stored, np.uint8)
+        rgb = np.empty((self._opening.height, self._opening.width, 3), np.uint8)
         if length != rgb.nbytes:
             raise ChildFailed("sent a picture of the wrong size")
         self._child.read_into(rgb.data.cast("B"))
         return Frame(self._upright(rgb), pts)
 
     def _upright(self, stored: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        if self._mirrored:
+        if self._opening.mirrored:
             stored = stored[:, ::-1]
-        return np.ascontiguousarray(np.rot90(stored, self._turns))
-
-    def _expect_info(self) -> dict[str, Any]:
-        kind, _, length = self._child.read_header()
-        if kind != wire.INFO:
-            raise self._refusal(kind, length)
-        return self._child.read_words(length)
+        return np.ascontiguousarray(np.rot90(stored, self._opening.turns))
 
     def _refusal(self, kind: bytes, length: int) -> Exception:
         if kind != wire.ERROR:
             return ChildFailed("sent an unknown message")
         body = self._child.read_words(length)
-        detail = str(body["detail"])
-        refusal = _REFUSALS.get(str(body["code"]))
+        detail = str(body.get("detail"))[:_LONGEST_DETAIL]
+        refusal = _REFUSALS.get(str(body.get("code")))
         return errors.InternalError(f"the decoder failed: {detail}") if refusal is None else refusal(detail)
 
 
@@ -117,6 +132,7 @@ def opened(path: Path | str, limits: Limits, *, task: str) -> Iterator[Frames]:
         order = {
             "task": task,
             "file": file,
+            "bytes": size,
             "threads": min(limits.threads, 2),
             "max_pixels": limits.max_pixels,
             "max_frames": limits.max_frames,
@@ -124,7 +140,7 @@ def opened(path: Path | str, limits: Limits, *, task: str) -> Iterator[Frames]:
         }
         with Child("multav.video.decoder_child", order, limits=limits, file_bytes=0, files=[file]) as child:
             with _as_bad_video():
-                frames = Frames(child, size)
+                frames = Frames(child, max_pixels=limits.max_pixels)
             yield frames
 
 
@@ -146,8 +162,9 @@ def _as_bad_video() -> Iterator[None]:
     """A decoder that dies or hangs says something about the file that it was given."""
     try:
         yield
-    except ChildFailed as failed:
+    except (ChildFailed, ValidationError) as failed:
+        reason = failed.reason if isinstance(failed, ChildFailed) else "sent a malformed message"
         raise errors.UndecodableVideo(
-            f"the decoder {failed.reason}: the file is damaged, hostile or too much for this server; "
+            f"the decoder {reason}: the file is damaged, hostile or too much for this server; "
             "encode it again or send a smaller one"
         ) from failed

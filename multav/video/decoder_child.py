@@ -73,6 +73,7 @@ class _Decoding:
         self._check_size(first)
         orientation = Orientation.of(first)
         info = describe(self._container, self._stream, first, orientation)
+        info["bytes"] = self._order["bytes"]
         _send(
             wire.words(
                 wire.INFO,

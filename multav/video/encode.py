@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
 
 from multav.errors import EncodingFailed
 from multav.video import wire
@@ -20,6 +21,16 @@ from multav.video.limits import Limits
 from multav.video.sandbox import Child, ChildFailed
 
 _MOST_BYTES: Final = 1 << 40
+
+
+class _Written(BaseModel):
+    """The encoder's last message."""
+
+    codec: str
+    pixel_format: str
+    audio_copied: bool
+    audio_reason: str | None
+    audio_streams: int
 
 
 class Writer:
@@ -64,17 +75,17 @@ class Writer:
             kind, pts, length = self._child.read_header()
             if kind != wire.SUMMARY:
                 raise self._said(kind, pts, length)
-            summary = self._child.read_words(length)
+            written = _Written.model_validate(self._child.read_words(length))
             self._child.wait()
         self.bytes = path.stat().st_size
-        self.codec, self.pixel_format = summary["codec"], summary["pixel_format"]
-        self.audio_copied, self.audio_reason = summary["audio_copied"], summary["audio_reason"]
-        self.audio_streams = summary["audio_streams"]
+        self.codec, self.pixel_format = written.codec, written.pixel_format
+        self.audio_copied, self.audio_reason = written.audio_copied, written.audio_reason
+        self.audio_streams = written.audio_streams
 
     def _said(self, kind: bytes, _: int, length: int) -> EncodingFailed:
         if kind != wire.ERROR:
             return EncodingFailed("the encoder sent an unknown message")
-        return EncodingFailed(f"the encoder failed: {self._child.read_words(length)['detail']}")
+        return EncodingFailed(f"the encoder failed: {self._child.read_words(length).get('detail')}")
 
 
 @contextmanager
@@ -148,3 +159,5 @@ def _as_encoding_failed() -> Iterator[None]:
         yield
     except ChildFailed as failed:
         raise EncodingFailed(f"the encoder {failed.reason}") from failed
+    except ValidationError as error:
+        raise EncodingFailed("the encoder sent a malformed message") from error

@@ -114,9 +114,12 @@ class Child:
             raise ChildFailed("sent a message that is too long")
         payload = bytearray(length)
         self.read_into(memoryview(payload))
-        body = json.loads(payload)
+        try:
+            body = json.loads(payload)
+        except (ValueError, RecursionError):
+            body = None
         if not isinstance(body, dict):
-            raise ChildFailed("sent a message that is not an object")
+            raise ChildFailed("sent a message that is not a JSON object")
         return body
 
     def write(self, *parts: bytes | memoryview) -> bool:

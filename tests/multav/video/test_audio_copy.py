@@ -127,8 +127,9 @@ def test_other_codecs(tmp_path, film, paint, codec, suffix, copied):
     else:
         assert codec in writer.audio_reason
         assert probe(tmp_path / "out.mp4").audio == ()
-    kept = rewrite(source, tmp_path / "out.mkv", "ffv1-mkv")
-    assert kept.audio_copied
+    if codec != "wmav2":  # which PyAV does not put into Matroska
+        kept = rewrite(source, tmp_path / "out.mkv", "ffv1-mkv")
+        assert kept.audio_copied, kept.audio_reason
 
 
 def list_frames(path):
