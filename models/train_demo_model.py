@@ -22,7 +22,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.architectures import build
-from models.checkpoints import save
+from models.checkpoints import load, save
 from models.evaluate_demo_model import evaluate, picture_scores, print_scores, sample_pictures
 from models.pixel_classifier import PixelClassifier
 from multav.geometry import InputGeometry
@@ -74,12 +74,13 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     print(recipe, flush=True)
 
-    clips = make_clips(recipe, processes=arguments.threads)
-    classifier = train(clips, recipe)
+    classifier = train(make_clips(recipe, processes=arguments.threads), recipe)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    save(classifier, arguments.out)  # before the measurement, which must not cost a training if it fails
+    classifier = load(arguments.out)
     scores = evaluate(classifier) | picture_scores(classifier, "bigbuckbunny", sample_pictures())
     print_scores(scores)
     metrics = {name: round(score.accuracy, 4) for name, score in scores.items()}
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     save(PixelClassifier(classifier.backbone, demo_card(recipe, metrics)), arguments.out)
     print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.2f} MB")
 
