@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from multav.attacks.catalogue import ATTACKS, Attack, in_words
-from multav.attacks.multav_linf import MultavLinf
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError, field_validator
 
+from multav.attacks.catalogue import ATTACKS, Attack, in_words
+from multav.attacks.multav_linf import MultavLinf
 from multav.errors import FieldError, InvalidSpec
 from multav.validation import field_errors
 
@@ -23,6 +23,11 @@ class AttackRequest(BaseModel):
 
     model: StrictStr | None = Field(
         None, description="name of a registered model; the server's default if null"
+    )
+    model_sha256: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{64}$",
+        description="refuse the request unless the model's checkpoint has this SHA-256",
     )
     attack: Attack = Field(default_factory=MultavLinf, description="threat model and its parameters")
     label: int | str | None = Field(

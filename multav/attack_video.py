@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from multav.attacks.spec import AttackSpec
-from multav.video.limits import Limits
 from torch import nn
 
 from multav.attack_request import AttackRequest
+from multav.attacks.spec import AttackSpec
 from multav.frozen_model import frozen
 from multav.geometry import InputGeometry
 from multav.journey import ArtifactFile, Journey
 from multav.progress import Progress
+from multav.video.limits import Limits
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from itertools import groupby
 
 import numpy as np
 import torch
-from multav.attacks.spec import AttackSpec
-from multav.gradient_loop import Evaluation, ascend
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from multav.attacks.spec import AttackSpec
+from multav.gradient_loop import Evaluation, ascend
 from multav.prediction import Scorer
 from multav.quantise import LevelBounds, levels_toward
 from multav.windows import Sample, Segment

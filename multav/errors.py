@@ -15,6 +15,7 @@
     ├── NotFound               404
     ├── Conflict               409  the state of the thing forbids the request
     ├── IdempotencyMismatch    422  an Idempotency-Key was used before with another body
+    ├── QueueFull              429  more jobs wait than the server takes
     ├── DependencyDown         503  database, broker or worker is not there
     ├── OutOfMemory            507  the machine has not enough memory for the job
     ├── TimeLimit              500  the job ran into its time limit
@@ -144,6 +145,12 @@ class IdempotencyMismatch(MultavError):
     """The Idempotency-Key was used before with another body."""
 
     status, code, title = 422, "idempotency_mismatch", "The Idempotency-Key belongs to another request"
+
+
+class QueueFull(MultavError):
+    """More jobs wait than the server takes; try again later."""
+
+    status, code, title = 429, "queue_full", "The queue is full"
 
 
 class DependencyDown(MultavError):

@@ -44,7 +44,10 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class Ascent:
-    """Adversarial clips (B, 3, T, H, W), their logits (B, classes), and losses (steps + 1, B): before each step and last."""
+    """Adversarial clips (B, 3, T, H, W) and their logits (B, classes).
+
+    `losses` (steps + 1, B) are those before each step and after the last.
+    """
 
     clips: Tensor
     logits: Tensor

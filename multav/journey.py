@@ -16,11 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from multav.video.encode import encode
-from multav.video.formats import FORMATS
-from multav.video.info import VideoInfo
-from multav.video.limits import Limits
-from multav.video.probe import probe
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -39,6 +34,11 @@ from multav.preprocessing import Preprocessing, no_preprocessing, preprocessing
 from multav.progress import Pace, Progress
 from multav.quantise import LevelBounds
 from multav.tensor_file import TensorFile
+from multav.video.encode import encode
+from multav.video.formats import FORMATS
+from multav.video.info import VideoInfo
+from multav.video.limits import Limits
+from multav.video.probe import probe
 from multav.windows import Segment, clip_segments, dense_segments, middle_frames, window_count
 
 Picture = NDArray[np.uint8]

@@ -72,7 +72,8 @@ def _run(part: str, settings: Settings) -> int:
         "worker": embedded.worker_command(settings),
         "sweeper": [sys.executable, "-m", "worker.sweeper"],
     }
-    os.execvpe(commands[part][0], commands[part], {**os.environ, **settings.environment()})
+    # The part takes this process's place, so that signals reach it directly.
+    return os.execvpe(commands[part][0], commands[part], {**os.environ, **settings.environment()})
 
 
 def _list_settings(settings: Settings) -> None:

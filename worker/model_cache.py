@@ -4,6 +4,7 @@ from collections import OrderedDict
 
 from models.checkpoints import load
 from models.pixel_classifier import PixelClassifier
+from multav.errors import Conflict
 from store import blobs, models
 from store.database import Database
 
@@ -17,10 +18,15 @@ class ModelCache:
         self._size = size
         self._loaded: OrderedDict[str, PixelClassifier] = OrderedDict()
 
-    def get(self, name: str) -> PixelClassifier:
-        """The registered model `name`. Raises `NotFound` and `BadCheckpoint`."""
+    def get(self, name: str, sha256: str | None = None) -> PixelClassifier:
+        """The registered model `name`. Raises `NotFound`, `BadCheckpoint`, and `Conflict` for another `sha256`."""
         with self._database.read() as session:
             registered = models.get(session, name)
+        if sha256 is not None and registered.sha256 != sha256:
+            raise Conflict(
+                f"model {name!r} was replaced after this job was accepted (its checkpoint is now {registered.sha256}): "
+                "post the job again"
+            )
         classifier = self._loaded.pop(registered.sha256, None)
         if classifier is None:
             data = b"".join(blobs.read(self._database, registered.blob_id))

@@ -1,4 +1,7 @@
-"""What the bound limits, and the steepest direction within it. The ratio bound is the ball of the multiplicative rule."""
+"""What the bound limits, and the steepest direction within it.
+
+The ratio bound is the ball of the multiplicative rule.
+"""
 
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from multav.attack_request import AttackRequest
 from multav.attack_video import attack_video
-from multav.errors import NotFound
+from multav.errors import InvalidSpec
 from store import artifacts, blobs, videos
 
 if TYPE_CHECKING:
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 def run_attack(running: "RunningJob", process: "WorkerProcess") -> dict[str, Any]:
     """The result object of an attack job; its artifacts are stored when this returns."""
     spec = dict(running.job.spec)
-    video_id = spec.pop("video")["id"]
-    request = AttackRequest.parse({**spec, "model": spec["model"]["name"]})
+    video_id, _ = spec.pop("video"), spec.pop("video_sha256", None)
+    request = AttackRequest.parse(spec)
     if request.model is None:
-        raise NotFound("the job names no model")
-    model = process.models.get(request.model)
+        raise InvalidSpec("the job names no model: post it again")
+    model = process.models.get(request.model, request.model_sha256)
     with running.database.read() as session:
         video = videos.get(session, video_id)
     with process.folders.open() as folder:

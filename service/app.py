@@ -1,0 +1,68 @@
+"""The HTTP application. It starts without torch, and without the queue being there."""
+
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from service import artifacts, attack_kinds, attacks, health, jobs, models, problems, videos
+from service.context import Context
+from service.problems import Problem
+from service.uploads import UploadLimit
+from store.database import Database
+from store.queue import Queue
+from store.settings import Settings, load_settings
+
+_DESCRIPTION = """\
+POST a video, get its adversarial version, verified after encoding. Attacks are multiplicative (MultAV, under a
+ratio bound) or additive. Every error is `application/problem+json` with a stable `code`. Every POST takes an
+`Idempotency-Key`: the same key and request give the first answer again, for a day.
+"""
+
+
+def app_from_environment() -> FastAPI:
+    """The application with the settings of the environment, for uvicorn's `--factory`."""
+    return create_app(load_settings())
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application."""
+    database, queue = Database(settings.database), Queue(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        queue.close()
+        database.close()
+
+    app = FastAPI(title="multav", version="0.1.0", description=_DESCRIPTION, lifespan=lifespan)
+    app.state.context = Context(
+        settings, database, queue, threading.BoundedSemaphore(settings.probes_at_once)
+    )
+    app.add_middleware(UploadLimit, most=settings.max_upload_bytes + 2**16)
+    problems.install(app)
+    app.include_router(attacks.router)
+    app.include_router(videos.router)
+    app.include_router(jobs.router)
+    app.include_router(artifacts.router)
+    app.include_router(attack_kinds.router)
+    app.include_router(models.router)
+    app.include_router(health.router)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with the problem object that every route refers to."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(schemas["Problem"].pop("$defs", {}))
+        app.openapi_schema = document
+    return app.openapi_schema

@@ -1,0 +1,30 @@
+"""What every route needs: settings, database, queue, and the door's limit on probes."""
+
+import threading
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from store.database import Database
+from store.queue import Queue
+from store.settings import Settings
+
+
+@dataclass(frozen=True)
+class Context:
+    """The parts of one running API process."""
+
+    settings: Settings
+    database: Database
+    queue: Queue
+    probes: threading.BoundedSemaphore
+
+
+def context(request: Request) -> Context:
+    """The context of the application that serves the request."""
+    found: Context = request.app.state.context
+    return found
+
+
+InContext = Annotated[Context, Depends(context)]

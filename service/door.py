@@ -1,0 +1,176 @@
+"""The door: what is checked before anything is accepted, and how it is accepted, in one transaction."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from multav.attack_request import AttackRequest, label_index
+from multav.errors import FieldError, InvalidSpec, NotFound, QueueFull
+from multav.video.probe import probe
+from service.context import Context
+from service.uploads import Submission, Upload
+from store import blobs, idempotency, jobs, models, videos
+from store.blobs import Blob
+from store.jobs import Job
+from store.videos import Video
+
+ATTACKS_ROUTE = "POST /v1/attacks"
+VIDEOS_ROUTE = "POST /v1/videos"
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What a POST made, and whether an earlier one had made it already."""
+
+    subject: str
+    replayed: bool
+
+
+@dataclass(frozen=True)
+class _Probed:
+    """A video that passed the door: stored bytes, and what the probe found."""
+
+    upload: Upload
+    blob: Blob
+    info: dict[str, Any]
+
+
+def accept_attack(context: Context, submission: Submission, key: str | None) -> Accepted:
+    """Check an attack request and its video, and queue the job.
+
+    Raises `InvalidSpec`, the `BadVideo` family, `NotFound`, `QueueFull`, `IdempotencyMismatch`.
+    """
+    spec, video_id = _split(submission)
+    request = AttackRequest.parse(spec)
+    subject = submission.upload.sha256 if submission.upload else video_id
+    digest = idempotency.request_hash(request.model_dump(mode="json"), subject)
+    if key is not None:
+        with context.database.read() as session:
+            first = idempotency.answered(session, key, ATTACKS_ROUTE, digest)
+        if first is not None:
+            return Accepted(first, replayed=True)
+    request = _resolved(context, request)
+    probed = _probe(context, submission.upload) if submission.upload else None
+    try:
+        with context.database.write() as session:
+            _refuse_when_full(session, context.settings.max_queued_jobs)
+            video = _video(session, probed, video_id)
+            job = _create(session, context, request, video)
+            if key is not None and not idempotency.remember(session, key, ATTACKS_ROUTE, digest, job.id):
+                raise _AnsweredMeanwhile
+    except _AnsweredMeanwhile:
+        with context.database.read() as session:
+            first = idempotency.answered(session, str(key), ATTACKS_ROUTE, digest)
+        return Accepted(str(first), replayed=True)
+    # Only now: a worker that is told of the job must find its row. A lost message is the sweeper's business.
+    context.queue.nudge(job.id)
+    return Accepted(job.id, replayed=False)
+
+
+def accept_video(context: Context, upload: Upload, key: str | None) -> Accepted:
+    """Keep a video; `replayed` when its bytes were kept already. Raises the `BadVideo` family."""
+    digest = idempotency.request_hash(upload.sha256)
+    if key is not None:
+        with context.database.read() as session:
+            first = idempotency.answered(session, key, VIDEOS_ROUTE, digest)
+        if first is not None:
+            return Accepted(first, replayed=True)
+    probed = _probe(context, upload)
+    with context.database.write() as session:
+        video, new = videos.add(
+            session,
+            probed.blob,
+            filename=upload.filename,
+            media_type=upload.media_type,
+            info=probed.info,
+            kept=True,
+        )
+        if key is not None:
+            idempotency.remember(session, key, VIDEOS_ROUTE, digest, video.id)
+    return Accepted(video.id, replayed=not new)
+
+
+class _AnsweredMeanwhile(Exception):
+    """Another request with the same Idempotency-Key was faster; what this one did is rolled back."""
+
+
+def _split(submission: Submission) -> tuple[dict[str, Any], str | None]:
+    """The specification without its `video`, and that video's id (None when a file came with the request)."""
+    if not isinstance(submission.spec, dict):
+        raise InvalidSpec("the specification must be a JSON object")
+    spec = dict(submission.spec)
+    # A resolved specification can be posted again as it is.
+    spec.pop("video_sha256", None)
+    video_id = spec.pop("video", None)
+    if submission.upload is not None:
+        return spec, None
+    if not isinstance(video_id, str):
+        detail = "the id of an uploaded video is missing: POST the file to /v1/videos, or send it as multipart/form-data"
+        raise InvalidSpec(detail, errors=[FieldError(pointer="/video", detail=detail)])
+    return spec, video_id
+
+
+def _resolved(context: Context, request: AttackRequest) -> AttackRequest:
+    """The request with its model named and pinned, and its label checked."""
+    name = request.model or context.settings.default_model
+    with context.database.read() as session:
+        try:
+            model = models.get(session, name)
+        except NotFound as error:
+            raise InvalidSpec(
+                error.detail, errors=[FieldError(pointer="/model", detail=error.detail)]
+            ) from error
+    if request.model_sha256 not in (None, model.sha256):
+        detail = f"the checkpoint of {name!r} has the SHA-256 {model.sha256}"
+        raise InvalidSpec(detail, errors=[FieldError(pointer="/model_sha256", detail=detail)])
+    if request.label is not None:
+        label_index(request.label, model.card.classes)
+    return AttackRequest.parse(
+        {**request.model_dump(mode="json"), "model": model.name, "model_sha256": model.sha256}
+    )
+
+
+def _probe(context: Context, upload: Upload) -> _Probed:
+    """Look at the file in a bounded child process, a few at a time, and store its bytes."""
+    with context.probes:
+        info = probe(upload.path, context.settings.video_limits())
+    with upload.path.open("rb") as file:
+        blob = blobs.write(context.database, file)
+    return _Probed(upload, blob, info.model_dump(mode="json"))
+
+
+def _refuse_when_full(session: Session, most: int) -> None:
+    waiting = jobs.count(session, "queued")
+    if waiting >= most:
+        raise QueueFull(f"{waiting} jobs wait already: try again later")
+
+
+def _video(session: Session, probed: _Probed | None, video_id: str | None) -> Video:
+    if probed is None:
+        return videos.get(session, str(video_id))
+    video, _ = videos.add(
+        session,
+        probed.blob,
+        filename=probed.upload.filename,
+        media_type=probed.upload.media_type,
+        info=probed.info,
+        kept=False,
+    )
+    return video
+
+
+def _create(session: Session, context: Context, request: AttackRequest, video: Video) -> Job:
+    spec = {**request.model_dump(mode="json"), "video": video.id, "video_sha256": video.sha256}
+    try:
+        return jobs.create(
+            session,
+            kind="attack",
+            spec=spec,
+            video_id=video.id,
+            model_name=request.model,
+            max_attempts=context.settings.max_attempts,
+        )
+    except IntegrityError as error:
+        raise NotFound("the video was deleted while the request came in: send it again") from error

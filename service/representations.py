@@ -1,0 +1,176 @@
+"""How jobs, artifacts, videos and models look as JSON."""
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from store.artifacts import Artifact
+from store.jobs import Job
+from store.models import RegisteredModel
+from store.videos import Video
+
+
+class ProgressView(BaseModel):
+    """How far a job has come."""
+
+    done: int | None
+    total: int | None
+    unit: str | None
+    eta_seconds: float | None
+
+
+class ArtifactView(BaseModel):
+    """A file that a job made."""
+
+    id: str
+    job_id: str
+    role: str = Field(examples=["adversarial-video"])
+    filename: str
+    media_type: str
+    bytes: int
+    sha256: str
+    created_at: datetime
+    links: dict[str, str]
+
+
+class JobView(BaseModel):
+    """A job. `result` is there when it has succeeded, `problem` when it has failed."""
+
+    id: str
+    kind: Literal["attack", "audit", "training"]
+    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    cancel_requested: bool
+    progress: ProgressView
+    attempt: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    spec: dict[str, Any]
+    result: dict[str, Any] | None
+    problem: dict[str, Any] | None
+    artifacts: list[ArtifactView]
+    links: dict[str, str]
+
+
+class VideoView(BaseModel):
+    """An uploaded video and what the probe found in it."""
+
+    id: str
+    filename: str
+    media_type: str
+    bytes: int
+    sha256: str
+    info: dict[str, Any]
+    created_at: datetime
+    links: dict[str, str]
+
+
+class ModelView(BaseModel):
+    """A registered model."""
+
+    name: str
+    architecture: str
+    arguments: dict[str, Any]
+    classes: list[str]
+    geometry: dict[str, Any]
+    sha256: str
+    bytes: int
+    parameters: int | None
+    metrics: dict[str, float]
+    description: str
+    licence: str
+    provenance: str
+    default: bool
+    created_at: datetime
+    links: dict[str, str]
+
+
+def moment(seconds: float) -> datetime:
+    """A time of the database as UTC."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _maybe(seconds: float | None) -> datetime | None:
+    return None if seconds is None else moment(seconds)
+
+
+def artifact_view(artifact: Artifact) -> ArtifactView:
+    """The JSON of an artifact."""
+    return ArtifactView(
+        id=artifact.id,
+        job_id=artifact.job_id,
+        role=artifact.role,
+        filename=artifact.filename,
+        media_type=artifact.media_type,
+        bytes=artifact.bytes,
+        sha256=artifact.sha256,
+        created_at=moment(artifact.created_at),
+        links={
+            "self": f"/v1/artifacts/{artifact.id}",
+            "content": f"/v1/artifacts/{artifact.id}/content",
+            "job": f"/v1/jobs/{artifact.job_id}",
+        },
+    )
+
+
+def job_view(job: Job, artifacts: tuple[Artifact, ...] = ()) -> JobView:
+    """The JSON of a job with its artifacts."""
+    address = f"/v1/jobs/{job.id}"
+    return JobView(
+        id=job.id,
+        kind=job.kind,  # type: ignore[arg-type]
+        state=job.state,
+        cancel_requested=job.cancel_requested,
+        progress=ProgressView(done=job.done, total=job.total, unit=job.unit, eta_seconds=job.eta_seconds),
+        attempt=job.attempt,
+        created_at=moment(job.created_at),
+        started_at=_maybe(job.started_at),
+        finished_at=_maybe(job.finished_at),
+        spec=job.spec,
+        result=job.result,
+        problem=job.problem,
+        artifacts=[artifact_view(artifact) for artifact in artifacts],
+        links={
+            "self": address,
+            "events": f"{address}/events",
+            "cancel": f"{address}/cancel",
+            "artifacts": f"{address}/artifacts",
+        },
+    )
+
+
+def video_view(video: Video) -> VideoView:
+    """The JSON of a video."""
+    return VideoView(
+        id=video.id,
+        filename=video.filename,
+        media_type=video.media_type,
+        bytes=video.bytes,
+        sha256=video.sha256,
+        info=video.info,
+        created_at=moment(video.created_at),
+        links={"self": f"/v1/videos/{video.id}", "content": f"/v1/videos/{video.id}/content"},
+    )
+
+
+def model_view(model: RegisteredModel, *, default: str) -> ModelView:
+    """The JSON of a model."""
+    card = model.card
+    return ModelView(
+        name=model.name,
+        architecture=card.architecture,
+        arguments=card.arguments,
+        classes=list(card.classes),
+        geometry=card.geometry.model_dump(mode="json"),
+        sha256=model.sha256,
+        bytes=model.bytes,
+        parameters=card.parameters,
+        metrics=card.metrics,
+        description=card.description,
+        licence=card.licence,
+        provenance=card.provenance,
+        default=model.name == default,
+        created_at=moment(model.created_at),
+        links={"self": f"/v1/models/{model.name}"},
+    )

@@ -1,0 +1,182 @@
+"""Request bodies with a video: streamed to disk, hashed, never whole in memory, never larger than allowed."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from multav.errors import InvalidSpec, MalformedRequest, UploadTooLarge
+
+_CHUNK: Final = 2**20
+_SPEC_BYTES: Final = 2**18
+_DEEPEST: Final = 50
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that was sent: where it lies (until the request ends), its name as sent, and its digest."""
+
+    path: Path
+    filename: str
+    media_type: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A request with a video: the file if one was sent, and the JSON object that came with it."""
+
+    upload: Upload | None
+    spec: Any
+
+
+@asynccontextmanager
+async def submission(request: Request) -> AsyncIterator[Submission]:
+    """Read a multipart body (parts `video` and `spec`) or a JSON body.
+
+    Raises `MalformedRequest`, `InvalidSpec`, `UploadTooLarge`.
+    """
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type == "multipart/form-data":
+        async with _form(request) as form, _upload(form) as upload:
+            yield Submission(upload, parse_json(await _text(form, "spec") or "{}", "the part `spec`"))
+    elif content_type in ("application/json", "") or content_type.endswith("+json"):
+        yield Submission(None, parse_json(await _body(request), "the body"))
+    else:
+        raise MalformedRequest(
+            f"a body of type {content_type!r} is not read: send multipart/form-data with a part `video`, or "
+            "application/json with the id of an uploaded video"
+        )
+
+
+def parse_json(text: str | bytes, where: str) -> Any:
+    """The JSON in `text`. Raises `MalformedRequest`, also for NaN, infinities and absurd nesting."""
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise MalformedRequest(f"{where} is not JSON: {error}") from error
+    if _depth(value) > _DEEPEST:
+        raise MalformedRequest(f"{where} is nested more than {_DEEPEST} deep")
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _depth(value: Any) -> int:
+    """How deep a parsed value is nested, without recursion."""
+    deepest, waiting = 0, [(value, 1)]
+    while waiting:
+        each, depth = waiting.pop()
+        deepest = max(deepest, depth)
+        children = each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+        waiting.extend((child, depth + 1) for child in children)
+    return deepest
+
+
+@asynccontextmanager
+async def _form(request: Request) -> AsyncIterator[FormData]:
+    try:
+        form = await request.form(max_files=2, max_fields=20, max_part_size=_SPEC_BYTES)
+    except HTTPException as error:
+        raise MalformedRequest(f"the multipart body cannot be read: {error.detail}") from error
+    try:
+        yield form
+    finally:
+        await form.close()
+
+
+@asynccontextmanager
+async def _upload(form: FormData) -> AsyncIterator[Upload]:
+    parts = form.getlist("video")
+    if len(parts) != 1:
+        detail = (
+            "the body holds no part `video`" if not parts else "the body holds more than one part `video`"
+        )
+        raise MalformedRequest(f"{detail}: send exactly one, e.g. curl -F video=@clip.mp4")
+    (part,) = parts
+    if not isinstance(part, UploadFile):
+        raise MalformedRequest("the part `video` is a field, not a file: with curl, write -F video=@clip.mp4")
+    with tempfile.TemporaryDirectory(prefix="multav-upload-") as folder:
+        path = Path(folder) / "video"
+        digest, size = await run_in_threadpool(_copy, part, path)
+        yield Upload(
+            path, part.filename or "video", part.content_type or "application/octet-stream", digest, size
+        )
+
+
+def _copy(part: UploadFile, path: Path) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    with path.open("wb") as file:
+        while chunk := part.file.read(_CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+            file.write(chunk)
+    return digest.hexdigest(), size
+
+
+async def _text(form: FormData, name: str) -> str:
+    parts = form.getlist(name)
+    if len(parts) > 1:
+        raise MalformedRequest(f"the body holds more than one part `{name}`")
+    if not parts:
+        return ""
+    if isinstance(parts[0], str):
+        return parts[0]
+    data = await parts[0].read(_SPEC_BYTES + 1)
+    if len(data) > _SPEC_BYTES:
+        raise MalformedRequest(f"the part `{name}` is larger than {_SPEC_BYTES} bytes")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedRequest(f"the part `{name}` is not UTF-8: {error}") from error
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _SPEC_BYTES:
+            raise UploadTooLarge(f"a JSON body of more than {_SPEC_BYTES} bytes is not read")
+    if not body:
+        raise InvalidSpec("the body is empty: send a JSON object, or multipart/form-data with a part `video`")
+    return bytes(body)
+
+
+class UploadLimit:
+    """Counts the bytes of every request body as they come in, whatever Content-Length says."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app = app
+        self._most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; reading more than allowed raises `UploadTooLarge` in the reader."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._most:
+                raise UploadTooLarge(
+                    f"the body is larger than the {self._most} bytes that this server takes: send a smaller video"
+                )
+            return message
+
+        await self._app(scope, counted, send)
