@@ -41,6 +41,11 @@ def open_container(file: int, *, max_pixels: int) -> InputContainer:
             "the file is not in a video container that is read here: "
             "send MP4, MOV, Matroska, WebM, AVI, MPEG-TS, MPEG-PS, FLV, Ogg, ASF/WMV or GIF",
         )
+    return open_only_as(demuxer, raw, max_pixels=max_pixels)
+
+
+def open_only_as(demuxer: str, raw: io.FileIO, *, max_pixels: int) -> InputContainer:
+    """The container in `raw`, read by `demuxer` or not at all, and nothing but `raw`. Raises `Refused`."""
     raw.seek(0)
     options = {
         "format_whitelist": demuxer,

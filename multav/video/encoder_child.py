@@ -50,7 +50,6 @@ class _Encoding:
     def __init__(self, order: dict[str, Any]) -> None:
         self._order = order
         self._time_base = Fraction(order["time_base"])
-        self._step = max(1, round(1 / (Fraction(order["frame_rate"]) * self._time_base)))
         self._reformatter = VideoReformatter()
         self._audio = AudioCopy(order["audio"], muxer=order["container"], max_pixels=order["max_pixels"])
 
@@ -138,8 +137,6 @@ class _Encoding:
 
     def _mux(self, container: OutputContainer, stream: VideoStream, frame: VideoFrame | None) -> None:
         for packet in stream.encode(frame):
-            if not packet.duration:
-                packet.duration = self._step
             seconds = None if packet.dts is None else packet.dts * packet.time_base
             container.mux(packet)
             if seconds is not None:

@@ -86,7 +86,8 @@ def test_two_tracks_and_a_late_start(tmp_path, film, paint):
 
 
 def test_sound_and_pictures_lie_side_by_side(tmp_path, film, paint):
-    source = film.write("interleaved.mp4", [paint(64, 48, index) for index in range(100)], sound=["aac"])
+    # Longer than the ten seconds for which a muxer waits for a stream by itself.
+    source = film.write("interleaved.mp4", [paint(32, 32, index) for index in range(500)], sound=["aac"])
     rewrite(source, tmp_path / "out.mp4", "h264rgb-mp4")
     with av.open(str(tmp_path / "out.mp4")) as container:
         places = {"audio": [], "video": []}

@@ -3,6 +3,8 @@
 import http.server
 import os
 import struct
+import subprocess
+import sys
 import threading
 import time
 import zlib
@@ -11,7 +13,7 @@ import av
 import pytest
 
 from multav.errors import NoFrames, NotAVideo, UndecodableVideo, VideoTooLarge
-from multav.video.container import demuxer_of
+from multav.video.container import Refused, demuxer_of, open_only_as
 from multav.video.decode import decode
 from multav.video.limits import Limits
 from multav.video.probe import probe
@@ -97,6 +99,25 @@ def test_a_playlist_behind_a_movies_first_bytes_opens_nothing(tmp_path, loopback
     assert asked == []
 
 
+@pytest.mark.parametrize(
+    ("suffix", "script"),
+    [
+        (".m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{}\n#EXT-X-ENDLIST\n"),
+        (".ffconcat", "ffconcat version 1.0\nfile '{}'\n"),
+    ],
+)
+def test_the_whitelist_alone_refuses_playlists(tmp_path, clip, loopback, suffix, script):
+    """Were the first bytes ever fooled, FFmpeg still takes no other demuxer and no other file."""
+    address, asked = loopback
+    (tmp_path / "near.mp4").symlink_to(clip)
+    for target in (f"{address}/segment.ts", str(clip), "near.mp4"):
+        path = tmp_path / f"script{suffix}"
+        path.write_text(script.format(target))
+        with path.open("rb", buffering=0) as raw, pytest.raises(Refused):
+            open_only_as("mov,mp4,m4a,3gp,3g2,mj2", raw, max_pixels=10**6)
+    assert asked == []
+
+
 def test_only_sound(film):
     path = film.folder / "sound.mp4"
     with av.open(str(path), "w") as output:
@@ -179,11 +200,21 @@ def enlarged_png(film, paint, side, *, also_the_movie):
 @pytest.mark.parametrize("side", [16_000, 16_384, 65_535])
 def test_headers_of_16k_pictures(film, paint, side, also_the_movie):
     path = enlarged_png(film, paint, side, also_the_movie=also_the_movie)
-    most = 300 * 2**20  # a picture of 16,000 x 16,000 alone would take 768 MB
     kind = VideoTooLarge if side == 16_000 else UndecodableVideo  # FFmpeg itself gives up on the others
-    with pytest.raises(kind, match="pixels allowed"):
-        probe(path, Limits(memory_bytes=most))
     assert "pixels allowed" in refused(path, kind)
+
+
+def test_no_memory_is_taken_for_a_16k_picture(film, paint):
+    path = enlarged_png(film, paint, 16_000, also_the_movie=True)
+    code = (
+        "import resource, sys\n"
+        "from multav.errors import VideoTooLarge\n"
+        "from multav.video.probe import probe\n"
+        "try: probe(sys.argv[1])\n"
+        "except VideoTooLarge: print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
+    )
+    printed = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, check=True).stdout
+    assert int(printed) < 200 * 1024, "KiB; the picture alone would take 768 MB"
 
 
 def test_pixels_are_counted(film, paint):

@@ -121,15 +121,19 @@ def test_a_start_after_zero_is_kept(tmp_path, paint, name):
     assert read(path)[1] == [Fraction(each, 25) for each in (50, 51, 52)]
 
 
-def test_the_last_picture_is_shown_as_long_as_the_others(tmp_path, paint):
+@pytest.mark.parametrize("name", list(FORMATS))
+@pytest.mark.parametrize("time_base", ["1/12800", "1/25"])
+def test_the_last_picture_is_shown_as_long_as_the_others(tmp_path, paint, name, time_base):
+    step = round(Fraction(1, 25) / Fraction(time_base))
+    path = tmp_path / f"out{FORMATS[name].suffix}"
     write(
-        tmp_path / "out.mp4",
-        "h264-mp4",
+        path,
+        name,
         [paint(32, 32, index) for index in range(10)],
-        time_base="1/12800",
-        pts=range(0, 5120, 512),
+        time_base=time_base,
+        pts=range(0, 10 * step, step),
     )
-    assert probe(tmp_path / "out.mp4").duration_seconds == pytest.approx(0.4)
+    assert probe(path).duration_seconds == pytest.approx(0.4)
 
 
 def test_the_index_comes_first(tmp_path, paint):
