@@ -10,11 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from multav.video.decode import decode
-from multav.video.encode import encode
-from multav.video.formats import FORMATS, OutputFormat
-from multav.video.info import VideoInfo
-from multav.video.limits import Limits
 from numpy.typing import NDArray
 
 from multav.attack_request import AttackRequest
@@ -26,6 +21,11 @@ from multav.needs import output_too_large
 from multav.pictures import Sheet
 from multav.prediction import Prediction, RunningPrediction, Scorer
 from multav.quantise import LevelBounds
+from multav.video.decode import decode
+from multav.video.encode import encode
+from multav.video.formats import FORMATS, OutputFormat
+from multav.video.info import VideoInfo
+from multav.video.limits import Limits
 from multav.windows import Segment
 
 Picture = NDArray[np.uint8]
@@ -96,7 +96,10 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Deliverer:
-    """Everything that the rungs of one video's ladder share."""
+    """Everything that the rungs of one video's ladder share.
+
+    `source` is the file whose sound and pixel shape the delivered one keeps; None in the model's domain.
+    """
 
     footage: Footage
     crafted: CraftedFrames
@@ -105,7 +108,7 @@ class Deliverer:
     info: VideoInfo
     size: tuple[int, int]
     frames: int
-    audio_from: Path | None
+    source: Path | None
     folder: Path
     name: str
     limits: Limits
@@ -170,8 +173,10 @@ class Deliverer:
                 time_base=self.info.time_base,
                 frame_rate=self.info.frame_rate,
                 crf=rung.crf,
-                audio_from=self.audio_from,
+                audio_from=self.source,
+                sample_aspect_ratio=self.info.sample_aspect_ratio if self.source else "1/1",
                 limits=self.limits,
+                max_bytes=self.max_bytes,
             ) as writer,
         ):
             times: list[int] = []

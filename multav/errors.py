@@ -27,7 +27,9 @@ object, made by `MultavError.problem`.
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar
+
+from typing_extensions import TypedDict
 
 
 class FieldError(TypedDict):

@@ -249,7 +249,7 @@ class Journey:
             info=self.info,
             size=self.size,
             frames=self.frames,
-            audio_from=self.path if self.request.domain == "source" else None,
+            source=self.path if self.request.domain == "source" else None,
             folder=self.folder,
             name=self.name,
             limits=self.limits,

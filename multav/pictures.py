@@ -19,7 +19,8 @@ _GAP = 6
 def difference_map(source: Picture, crafted: Picture, gain: int = GAIN) -> Picture:
     """`gain` times the change around mid grey, (H, W, 3) uint8, clipped to 0..255."""
     change = crafted.astype(np.int16) - source
-    return np.clip(change * gain + 128, 0, 255).astype(np.uint8)
+    enlarged: Picture = np.clip(change * gain + 128, 0, 255).astype(np.uint8)
+    return enlarged
 
 
 def thin(picture: Picture, longest: int) -> Picture:

@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from multav.client import Client, Json, ServiceProblem
@@ -117,15 +117,14 @@ def _attack(client: Client, video: Path, spec: dict[str, Any], console: Console)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f} windows"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[counts]}"),
         console=console,
     ) as bars:
         job = client.attack(video, spec)
         console.print(
             f"POST /v1/attacks  {video.name} ({video.stat().st_size / 1e6:.2f} MB)  ->  job {job['id']}"
         )
-        bar = bars.add_task("queued", total=None)
+        bar = bars.add_task("queued", total=None, counts="")
 
         def on_change(now: Json) -> None:
             progress = now["progress"]
@@ -137,8 +136,15 @@ def _attack(client: Client, video: Path, spec: dict[str, Any], console: Console)
                 if crafting
                 else "encoding and verifying"
             )
+            counts = f"{progress['done'] or 0}/{progress['total'] or '?'} windows"
+            if progress["eta_seconds"]:
+                counts += f", about {progress['eta_seconds']:.0f} s left"
             bars.update(
-                bar, description=stage, completed=progress["done"] or 0, total=progress["total"] or None
+                bar,
+                description=stage,
+                completed=progress["done"] or 0,
+                total=progress["total"] or None,
+                counts=counts,
             )
 
         return client.wait(job["id"], on_change)

@@ -107,7 +107,9 @@ def _split(submission: Submission) -> tuple[dict[str, Any], str | None]:
     if submission.upload is not None:
         return spec, None
     if not isinstance(video_id, str):
-        detail = "the id of an uploaded video is missing: POST the file to /v1/videos, or send it as multipart/form-data"
+        detail = (
+            "the id of an uploaded video is missing: POST the file to /v1/videos, or send it as multipart"
+        )
         raise InvalidSpec(detail, errors=[FieldError(pointer="/video", detail=detail)])
     return spec, video_id
 

@@ -119,7 +119,7 @@ def job_view(job: Job, artifacts: tuple[Artifact, ...] = ()) -> JobView:
     address = f"/v1/jobs/{job.id}"
     return JobView(
         id=job.id,
-        kind=job.kind,  # type: ignore[arg-type]
+        kind=job.kind,
         state=job.state,
         cancel_requested=job.cancel_requested,
         progress=ProgressView(done=job.done, total=job.total, unit=job.unit, eta_seconds=job.eta_seconds),

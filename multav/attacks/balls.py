@@ -22,9 +22,9 @@ class Linf:
     name: Literal["linf"] = "linf"
     elementwise: bool = True
 
-    def direction(self, gradient: Tensor) -> Tensor:
-        """The sign of `gradient`, in place."""
-        return gradient.sign_()
+    def step(self, rule: Rule, adversarial: Tensor, gradient: Tensor, step_size: float) -> Tensor:
+        """Move every value by one step up its own gradient; both arguments are used up."""
+        return rule.move_by_sign(adversarial, gradient.sign_(), step_size)
 
     def project(self, rule: Rule, adversarial: Tensor, clip: Tensor, epsilon: float) -> Tensor:
         """The nearest value within `epsilon` of `clip`, in place."""

@@ -48,7 +48,7 @@ class AttackSpec(BaseModel, ABC):
 
     def step(self, adversarial: Tensor, gradient: Tensor) -> Tensor:
         """One step up the loss whose gradient is given. Both arguments are used up: work goes on in place."""
-        return self.rule.move(adversarial, self.ball.direction(gradient), self.step_size)
+        return self.ball.step(self.rule, adversarial, gradient, self.step_size)
 
     def project(self, adversarial: Tensor, clip: Tensor) -> Tensor:
         """The nearest point within `epsilon` of the clean `clip` and within [0, 1], in place."""
