@@ -2,8 +2,9 @@
 
 import uuid
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Select, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from multav.errors import NotFound
@@ -52,7 +53,7 @@ def for_job(session: Session, job_id: str) -> tuple[Artifact, ...]:
     rows = session.execute(
         _visible().where(ArtifactTable.job_id == job_id).order_by(ArtifactTable.created_at, ArtifactTable.id)
     )
-    return tuple(Artifact(*row) for row in rows)
+    return tuple(Artifact(*row.tuple()) for row in rows)
 
 
 def get(session: Session, artifact_id: str) -> Artifact:
@@ -60,10 +61,10 @@ def get(session: Session, artifact_id: str) -> Artifact:
     row = session.execute(_visible().where(ArtifactTable.id == artifact_id)).one_or_none()
     if row is None:
         raise NotFound(f"there is no artifact {artifact_id!r}")
-    return Artifact(*row)
+    return Artifact(*row.tuple())
 
 
-def _visible() -> Select[tuple[str, str, str, str, str, str | None, int, str, float]]:
+def _visible() -> Any:
     """Artifacts of the attempt that ended their job; what a dead attempt left is never shown."""
     return (
         select(

@@ -15,6 +15,7 @@ from typing import BinaryIO, Final
 from sqlalchemy import delete, exists, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import ColumnElement
 
 from multav.errors import NotFound
 from store.database import Database, now
@@ -89,6 +90,14 @@ def to_file(database: Database, blob_id: str, path: Path) -> None:
             file.write(chunk)
 
 
+def get(session: Session, blob_id: str) -> Blob:
+    """The complete blob. Raises `NotFound`."""
+    row = session.get(BlobTable, blob_id)
+    if row is None or row.sha256 is None:
+        raise NotFound("the bytes have been deleted")
+    return Blob(row.id, row.sha256, row.bytes)
+
+
 def find(session: Session, sha256: str) -> Blob | None:
     """The blob with these bytes, marked as wanted so that it is not collected in the next moments."""
     row = session.scalar(select(BlobTable).where(BlobTable.sha256 == sha256).with_for_update())
@@ -139,7 +148,7 @@ def _complete(session: Session, blob_id: str, sha256: str, size: int) -> Blob:
     return known
 
 
-def _unreferred():  # type: ignore[no-untyped-def]
+def _unreferred() -> ColumnElement[bool]:
     return ~or_(*(exists().where(column == BlobTable.id) for column in _REFERRING))
 
 

@@ -346,7 +346,7 @@ def sweep(session: Session, *, nudge_seconds: float, limit: int = 200) -> Sweep:
     ).all()
     outcome: dict[str, list[str]] = {"queued": [], "failed": [], "cancelled": []}
     for job_id, attempt, most, cancelled, owner in expired:
-        held = [*_held(Claim(job_id, attempt, owner)), JobTable.lease_until < now()]
+        held = [*_held(Claim(job_id, attempt, str(owner))), JobTable.lease_until < now()]
         state: JobState = "cancelled" if cancelled is not None else "queued" if attempt < most else "failed"
         values: dict[str, Any] = {"owner": None, "lease_until": None, "nudged_at": None, "progress_eta": None}
         if state != "queued":

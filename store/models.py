@@ -12,7 +12,7 @@ from multav.model_card import ModelCard, read_card
 from store import blobs
 from store.database import Database, now
 from store.paging import Page, page
-from store.tables import BlobTable, ModelTable
+from store.tables import ModelTable
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,7 @@ def listed(session: Session, *, limit: int = 50, cursor: str | None = None) -> P
 
 
 def _value(session: Session, row: ModelTable) -> RegisteredModel:
-    sha256, size = session.execute(
-        select(BlobTable.sha256, BlobTable.bytes).where(BlobTable.id == row.blob_id)
-    ).one()
+    blob = blobs.get(session, row.blob_id)
     return RegisteredModel(
-        row.name, ModelCard.model_validate(row.card), sha256, size, row.blob_id, row.created_at
+        row.name, ModelCard.model_validate(row.card), blob.sha256, blob.bytes, row.blob_id, row.created_at
     )

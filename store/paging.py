@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Select, tuple_
+from sqlalchemy import tuple_
 from sqlalchemy.orm import Session
 
 from multav.errors import FieldError, InvalidSpec
 
-Row = TypeVar("Row")
 Value = TypeVar("Value")
 
 
@@ -25,13 +24,13 @@ class Page(Generic[Value]):
 
 def page(
     session: Session,
-    query: Select[Any],
+    query: Any,
     order: Sequence[Any],
     *,
     limit: int,
     cursor: str | None,
-    key: Callable[[Row], tuple[Any, ...]],
-    value: Callable[[Row], Value],
+    key: Callable[[Any], tuple[Any, ...]],
+    value: Callable[[Any], Value],
 ) -> Page[Value]:
     """A page of `query`, descending by the columns `order`, whose values of a row `key` gives.
 

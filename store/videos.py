@@ -7,12 +7,14 @@ from typing import Any
 from sqlalchemy import delete, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import ColumnElement
 
 from multav.errors import Conflict, NotFound
+from store import blobs
 from store.blobs import Blob
 from store.database import now
 from store.paging import Page, page
-from store.tables import BlobTable, JobTable, VideoTable
+from store.tables import JobTable, VideoTable
 
 
 @dataclass(frozen=True)
@@ -100,21 +102,20 @@ def _by_blob(session: Session, blob: Blob) -> VideoTable | None:
     return session.scalar(select(VideoTable).where(VideoTable.blob_id == blob.id).with_for_update())
 
 
-def _needed():  # type: ignore[no-untyped-def]
+def _needed() -> ColumnElement[bool]:
+    """A job refers to the video."""
     return exists().where(JobTable.video_id == VideoTable.id)
 
 
 def _value(session: Session, row: VideoTable) -> Video:
-    sha256, size = session.execute(
-        select(BlobTable.sha256, BlobTable.bytes).where(BlobTable.id == row.blob_id)
-    ).one()
+    blob = blobs.get(session, row.blob_id)
     return Video(
         id=row.id,
         blob_id=row.blob_id,
         filename=row.filename,
         media_type=row.media_type,
-        sha256=sha256,
-        bytes=size,
+        sha256=blob.sha256,
+        bytes=blob.bytes,
         info=row.info,
         kept=row.kept,
         created_at=row.created_at,

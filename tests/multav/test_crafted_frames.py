@@ -23,7 +23,9 @@ def test_round_trip(tmp_path: Path) -> None:
             assert [np.array_equal(made, want) for (_, made), want in zip(back, crafted, strict=True)] == [
                 True
             ] * 30
-            assert all(np.array_equal(source, given) for (source, _), given in zip(back, sources, strict=True))
+            assert all(
+                np.array_equal(source, given) for (source, _), given in zip(back, sources, strict=True)
+            )
 
 
 def test_a_missing_source_picture_is_an_error(tmp_path: Path) -> None:
