@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from multav.attack_request import AttackRequest
-    from multav.attack_video import AttackOutcome, attack_video
+    from multav.video_attack import AttackOutcome, attack_video
     from multav.attacks.catalogue import parse_attack
-    from multav.craft import Crafted, craft
+    from multav.clip_attack import Crafted, craft
     from multav.errors import MultavError
     from multav.geometry import InputGeometry
 
 _HOMES = {
-    "AttackOutcome": "multav.attack_video",
+    "AttackOutcome": "multav.video_attack",
     "AttackRequest": "multav.attack_request",
-    "Crafted": "multav.craft",
+    "Crafted": "multav.clip_attack",
     "InputGeometry": "multav.geometry",
     "MultavError": "multav.errors",
-    "attack_video": "multav.attack_video",
-    "craft": "multav.craft",
+    "attack_video": "multav.video_attack",
+    "craft": "multav.clip_attack",
     "parse_attack": "multav.attacks.catalogue",
 }
 

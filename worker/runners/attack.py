@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multav.attack_request import AttackRequest
-from multav.attack_video import attack_video
+from multav.video_attack import attack_video
 from multav.errors import InvalidSpec
 from store import artifacts, blobs, videos
 
