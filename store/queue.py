@@ -14,7 +14,18 @@ from store.settings import Settings
 
 TASK: Final = "multav.run_job"
 _QUEUE_NAME: Final = "multav"
-_CONNECT_SECONDS = 2
+_CONNECT_SECONDS: Final = 2
+# Somebody waits for the answer to a POST: a broker that is away is given up soon, because the sweeper sends later.
+_SENDING: Final = {
+    "socket_timeout": 3,
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0.1,
+    "interval_max": 0.1,
+    "connect_retries_timeout": _CONNECT_SECONDS,
+}
+# The second try is for a connection that died while it was idle.
+_RETRY_ONCE: Final = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
 
 
 def celery_settings(settings: Settings) -> dict[str, Any]:
@@ -51,6 +62,7 @@ class Queue:
     def __init__(self, settings: Settings) -> None:
         self._app = Celery("multav", set_as_current=False)
         self._app.conf.update(celery_settings(settings))
+        self._app.conf.broker_transport_options.update(_SENDING)
         self._configured = bool(settings.broker_url.get_secret_value())
 
     def nudge(self, job_id: str) -> bool:
@@ -58,7 +70,9 @@ class Queue:
         if not self._configured:
             return False
         try:
-            self._app.send_task(TASK, args=[job_id], retry=False, ignore_result=True)
+            self._app.send_task(
+                TASK, args=[job_id], retry=True, retry_policy=_RETRY_ONCE, ignore_result=True
+            )
         except (OperationalError, OSError):
             return False
         return True
