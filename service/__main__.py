@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from service.commands import api_command, sweeper_command
 from store.settings import PREFIX, Settings, load_settings
 
 _EPILOG = """\
@@ -15,7 +16,7 @@ parts:
   (none)      everything on this machine: SQLite, Valkey, worker, sweeper, API; Ctrl-C stops it
   migrate     bring the database's schema up to date and register the shipped models, then end
   api         the HTTP API alone (needs MULTAV_DATABASE_URL and MULTAV_BROKER_URL)
-  worker      a Celery worker alone
+  worker      a worker alone, started again when it dies or takes no work
   sweeper     the sweeper alone
   settings    list every setting with its value and meaning, then end
 
@@ -67,13 +68,11 @@ def _run(part: str, settings: Settings) -> int:
     if part == "migrate":
         embedded.prepare(settings)
         return 0
-    commands = {
-        "api": embedded.api_command(settings),
-        "worker": embedded.worker_command(settings),
-        "sweeper": [sys.executable, "-m", "worker.sweeper"],
-    }
+    if part == "worker":
+        return embedded.serve_worker(settings)
+    command = api_command(settings) if part == "api" else sweeper_command()
     # The part takes this process's place, so that signals reach it directly.
-    return os.execvpe(commands[part][0], commands[part], {**os.environ, **settings.environment()})
+    return os.execvpe(command[0], command, {**os.environ, **settings.environment()})
 
 
 def _list_settings(settings: Settings) -> None:

@@ -7,11 +7,12 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
-from typing import IO
 
 _log = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
-_SLOWEST_RESTART = 10.0
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 10.0
+_LIVED_WELL_SECONDS = 30.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -20,49 +21,56 @@ class Supervised:
     """One command, started again with growing pauses when it ends by itself.
 
     It runs in a session of its own, so that Ctrl-C reaches the supervisor alone and the order of stopping is the
-    supervisor's; and the kernel ends it (`death_signal`) when the supervisor dies, however that happens.
+    supervisor's; and the kernel ends it (`death_signal`) when the supervisor dies, however that happens. `held`
+    are descriptors that it keeps open for as long as it lives.
     """
 
     name: str
     command: list[str]
     environment: dict[str, str]
-    output: IO[bytes] | None = None
-    death_signal: int = signal.SIGTERM
+    held: tuple[int, ...] = ()
+    death_signal: signal.Signals = signal.SIGKILL
     process: subprocess.Popen[bytes] | None = None
     _pause: float = 0.0
-    _next_start: float = 0.0
+    _next_start: float | None = None
     _started: float = field(default=0.0)
 
     def start(self) -> None:
-        """Start the command."""
-        supervisor = os.getpid()
+        """Start the command. Call it from the main thread: the tie to the supervisor is one to that thread."""
+        supervisor, death_signal = os.getpid(), int(self.death_signal)
 
         def tie_to_supervisor() -> None:
-            _libc.prctl(_PR_SET_PDEATHSIG, self.death_signal)
+            _libc.prctl(_PR_SET_PDEATHSIG, death_signal)
             # The supervisor may have died between the fork and the line above.
             if os.getppid() != supervisor:
-                os.kill(os.getpid(), self.death_signal)
+                os.kill(os.getpid(), signal.SIGKILL)
 
         self._started = time.monotonic()
         self.process = subprocess.Popen(
             self.command,
             env=self.environment,
             stdin=subprocess.DEVNULL,
-            stdout=self.output,
-            stderr=subprocess.STDOUT if self.output else None,
             start_new_session=True,
+            pass_fds=self.held,
             preexec_fn=tie_to_supervisor,
         )
         _log.info("%s: process %d", self.name, self.process.pid)
+
+    @property
+    def running_seconds(self) -> float:
+        """For how long the present process has run; 0 when there is none."""
+        if self.process is None or self.process.poll() is not None:
+            return 0.0
+        return time.monotonic() - self._started
 
     def keep_alive(self) -> None:
         """Start the command again if it has ended and its pause is over."""
         if self.process is None or self.process.poll() is None:
             return
         moment = time.monotonic()
-        if not self._next_start:
-            lived = moment - self._started
-            self._pause = min(_SLOWEST_RESTART, self._pause * 2 or 0.2) if lived < 30 else 0.2
+        if self._next_start is None:
+            lived_well = moment - self._started > _LIVED_WELL_SECONDS
+            self._pause = _FIRST_PAUSE if lived_well else min(_LONGEST_PAUSE, self._pause * 2 or _FIRST_PAUSE)
             self._next_start = moment + self._pause
             _log.error(
                 "%s ended with %d; starting it again in %.1f s",
@@ -71,10 +79,12 @@ class Supervised:
                 self._pause,
             )
         if moment >= self._next_start:
-            self._next_start = 0.0
+            # What the dead process left behind in its session must not run beside its successor.
+            self._signal_group(signal.SIGKILL)
+            self._next_start = None
             self.start()
 
-    def restart(self) -> None:
+    def kill(self) -> None:
         """End the process group at once; `keep_alive` starts it again."""
         if self.process is not None and self.process.poll() is None:
             self._signal_group(signal.SIGKILL)
@@ -93,7 +103,7 @@ class Supervised:
         self._signal_group(signal.SIGKILL)
         self.process.wait()
 
-    def _signal_group(self, number: int) -> None:
+    def _signal_group(self, number: signal.Signals) -> None:
         assert self.process is not None, "only started processes are signalled"
         try:
             os.killpg(self.process.pid, number)

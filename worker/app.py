@@ -9,9 +9,11 @@ the worker leaves within seconds instead of hours.
 
 # mypy: disable-error-code="untyped-decorator"
 
+import ctypes
 import logging
 import multiprocessing
 import os
+import signal
 from typing import Any, Final
 
 from celery import Celery
@@ -36,10 +38,15 @@ SHUTTING_DOWN: Final = multiprocessing.Event()
 
 app = Celery("multav")
 app.conf.update(celery_settings(SETTINGS))
+# A child loads torch and the default model before it reports for work; a busy machine takes its time.
+app.conf.worker_proc_alive_timeout = 300.0
+
+_PR_SET_PDEATHSIG: Final = 1
+_log = logging.getLogger(__name__)
 
 
 @setup_logging.connect
-def _log(**_: Any) -> None:
+def _configure_log(**_: Any) -> None:
     logging.basicConfig(
         level=SETTINGS.log_level, format="%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s"
     )
@@ -58,16 +65,23 @@ def _announce_shutdown(**_: Any) -> None:
 
 @worker_process_init.connect
 def _start_process(**_: Any) -> None:
+    # A child whose parent was killed gets no more work, but would go on to hold its job and its memory.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
     from worker.process import WorkerProcess
 
-    WorkerProcess.start(SETTINGS, SHUTTING_DOWN)
+    try:
+        WorkerProcess.start(SETTINGS, SHUTTING_DOWN)
+    except Exception:
+        # A pool would start such a child again and again; its supervisor does so with growing pauses.
+        _log.critical("the worker cannot start", exc_info=True)
+        os.kill(os.getppid(), signal.SIGTERM)
 
 
 @worker_process_shutdown.connect
 def _stop_process(**_: Any) -> None:
     from worker.process import WorkerProcess
 
-    WorkerProcess.current().stop()
+    WorkerProcess.stop_current()
 
 
 @app.task(name=TASK)

@@ -2,6 +2,8 @@
 
 from collections import OrderedDict
 
+import torch
+
 from models.checkpoints import load
 from models.pixel_classifier import PixelClassifier
 from multav.errors import Conflict
@@ -36,3 +38,11 @@ class ModelCache:
                 self._loaded.popitem(last=False)
         self._loaded[registered.sha256] = classifier
         return classifier
+
+
+def warm_up(classifier: PixelClassifier) -> None:
+    """One forward and backward pass, so that the first job does not wait for kernels to be chosen and loaded."""
+    geometry = classifier.geometry
+    shape = (1, 3, geometry.frames, geometry.height, geometry.width)
+    clips = torch.rand(shape, device=next(classifier.parameters()).device, requires_grad=True)
+    torch.autograd.grad(classifier(clips).sum(), clips)

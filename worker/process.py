@@ -15,8 +15,9 @@ from store.queue import Queue
 from store.settings import Settings
 from worker.devices import choose_device, pool_size, share_threads
 from worker.folders import WorkFolders
-from worker.model_cache import ModelCache
-from worker.run_job import Flag, run_job
+from worker.model_cache import ModelCache, warm_up
+from worker.run_job import run_job
+from worker.running_job import Flag
 
 _log = logging.getLogger(__name__)
 _SIGN_SECONDS = 2.0
@@ -46,13 +47,13 @@ class WorkerProcess:
     def start(cls, settings: Settings, shutting_down: Flag) -> Self:
         """Make this process's worker, load the default model, and begin to give signs of life."""
         process = cls(settings, shutting_down)
-        WorkerProcess._current = process
         process.folders.remove_stale()
         try:
-            process.models.get(settings.default_model)
+            warm_up(process.models.get(settings.default_model))
         except MultavError as error:
             _log.warning("the default model is not loaded ahead: %s", error)
         process._signs.start()
+        WorkerProcess._current = process
         return process
 
     @classmethod
@@ -72,14 +73,19 @@ class WorkerProcess:
                 database=self.database,
                 queue=self.queue,
                 settings=self.settings,
-                models=self,
+                process=self,
                 shutting_down=self.shutting_down,
             )
         finally:
             self.job_id = None
 
-    def stop(self) -> None:
-        """Take leave."""
+    @classmethod
+    def stop_current(cls) -> None:
+        """Take leave, if a worker was started."""
+        if cls._current is not None:
+            cls._current._stop()
+
+    def _stop(self) -> None:
         self._stopped.set()
         try:
             with self.database.write() as session:
@@ -92,7 +98,8 @@ class WorkerProcess:
             try:
                 with self.database.write() as session:
                     workers.beat(session, self.owner, device=self.device, job_id=self.job_id)
-            except MultavError:
+            except Exception:
+                # A process that goes silent is taken for dead: whatever goes wrong, try again.
                 _log.warning("a sign of life was lost", exc_info=True)
             self._stopped.wait(_SIGN_SECONDS)
 

@@ -11,89 +11,41 @@ run the kind's runner, with a heartbeat beside it
 """
 
 import logging
-import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
-from multav.errors import Cancelled, Conflict, InternalError, Interrupted, MultavError, OutOfMemory, TimeLimit
-from multav.progress import Progress
+from sqlalchemy.orm import Session
+
+from multav.errors import (
+    Cancelled,
+    Conflict,
+    DependencyDown,
+    InternalError,
+    Interrupted,
+    MultavError,
+    OutOfMemory,
+)
 from store import jobs
 from store.database import Database
-from store.jobs import Claim, ClaimLost, Job
+from store.jobs import Claim, ClaimLost
 from store.queue import Queue
 from store.settings import Settings
+from worker.heartbeat import heartbeat
 from worker.runners.attack import run_attack
+from worker.running_job import Flag, RunningJob
+
+if TYPE_CHECKING:
+    from worker.process import WorkerProcess
 
 _log = logging.getLogger(__name__)
+_RETRY_SECONDS: Final = 0.5
 
-# A check costs a query; attack steps can be faster than that.
-_CHECK_SECONDS = 0.1
-_PROGRESS_SECONDS = 0.5
+Runner = Callable[[RunningJob, "WorkerProcess"], dict[str, Any]]
+Transition = Callable[[Session, Claim], None]
 
-
-class Flag(Protocol):
-    """Something that is set once, e.g. when the worker shuts down."""
-
-    def is_set(self) -> bool:
-        """Whether it was set."""
-        ...
-
-
-@dataclass
-class RunningJob:
-    """What a runner sees of its job: the specification, and the way to report and to be stopped."""
-
-    job: Job
-    claim: Claim
-    database: Database
-    settings: Settings
-    shutting_down: Flag
-    deadline: float
-    lost: threading.Event = field(default_factory=threading.Event)
-    _checked: float = 0.0
-    _reported: float = 0.0
-
-    def check(self) -> None:
-        """Raise when the work must stop: `Cancelled`, `Interrupted`, `ClaimLost` or `TimeLimit`."""
-        if self.lost.is_set():
-            raise ClaimLost(f"job {self.claim.job_id} was given to another worker")
-        if self.shutting_down.is_set():
-            raise Interrupted
-        moment = time.monotonic()
-        if moment - self._checked < _CHECK_SECONDS:
-            return
-        self._checked = moment
-        if moment > self.deadline:
-            raise TimeLimit(
-                f"the job ran for more than {self.settings.job_time_limit_seconds:g} s: attack a shorter video or take "
-                "fewer steps"
-            )
-        with self.database.read() as session:
-            if jobs.cancel_requested(session, self.claim):
-                raise Cancelled
-
-    def report(self, progress: Progress) -> None:
-        """Note progress in the row, at most every half second and always when the unit count is complete."""
-        moment = time.monotonic()
-        if moment - self._reported < _PROGRESS_SECONDS:
-            return
-        self._reported = moment
-        with self.database.write() as session:
-            jobs.report_progress(
-                session,
-                self.claim,
-                done=progress.done,
-                total=progress.total,
-                unit=progress.unit,
-                eta_seconds=progress.eta_seconds,
-            )
-
-
-Runner = Callable[[RunningJob, Any], dict[str, Any]]
-RUNNERS: dict[str, Runner] = {"attack": run_attack}
-"""What runs a job, by its kind: gives the result object, called with the job and the process's models."""
+RUNNERS: Final[Mapping[str, Runner]] = {"attack": run_attack}
+"""What runs a job, by its kind: gives the result object, called with the job and the worker's process."""
 
 
 def run_job(
@@ -103,10 +55,11 @@ def run_job(
     database: Database,
     queue: Queue,
     settings: Settings,
-    models: Any,
+    process: "WorkerProcess",
     shutting_down: Flag,
+    runners: Mapping[str, Runner] = RUNNERS,
 ) -> None:
-    """Run the job if it still waits. Returns when its row is right; raises only when the database is away."""
+    """Run the job if it still waits. Returns when its row is right; raises only when the database stays away."""
     with database.write() as session:
         claim = jobs.claim(session, job_id, owner, settings.lease_seconds)
         job = jobs.get(session, job_id) if claim is not None else None
@@ -114,56 +67,75 @@ def run_job(
         _log.info("job %s does not wait: nothing to do", job_id)
         return
     _log.info("job %s (%s): attempt %d begins", job.id, job.kind, claim.attempt)
-    deadline = time.monotonic() + settings.job_time_limit_seconds
-    running = RunningJob(job, claim, database, settings, shutting_down, deadline)
-    with _heartbeat(running):
-        end = _outcome(running, models)
-    try:
-        with database.write() as session:
-            end(session)
-    except ClaimLost as lost:
-        _log.warning("%s: its outcome is dropped", lost)
-        return
-    with database.read() as session:
-        state = jobs.get(session, job_id).state
-    _log.info("job %s: %s", job_id, state)
-    if state == "queued" and queue.nudge(job_id):
+    running = RunningJob(job, claim, database, settings, shutting_down)
+    with heartbeat(running):
+        name, transition = _outcome(running, process, runners)
+        # Still with a heartbeat: a database that is away for a moment must not cost a finished job its result.
+        ended = transition is not None and _end_or_fail(running, transition)
+    _log.info("job %s: %s", job_id, name if ended else f"{name}, but no longer ours to end")
+    if ended and name == "released" and queue.nudge(job_id):
         with database.write() as session:
             jobs.mark_nudged(session, [job_id])
 
 
-def _outcome(running: RunningJob, models: Any) -> Callable[[Any], None]:
-    """Run the job; the transition that ends it, still to be made."""
-    claim = running.claim
+def _outcome(
+    running: RunningJob, process: "WorkerProcess", runners: Mapping[str, Runner]
+) -> tuple[str, Transition | None]:
+    """Run the job; what came of it, in a word, and the transition that ends it (None: nothing may be written)."""
     try:
-        if running.job.kind not in RUNNERS:
+        if running.job.kind not in runners:
             raise Conflict(f"this worker knows no jobs of kind {running.job.kind!r}")
-        result = RUNNERS[running.job.kind](running, models)
+        result = runners[running.job.kind](running, process)
     except Cancelled:
-        return lambda session: jobs.confirm_cancel(session, claim)
+        return "cancelled", jobs.confirm_cancel
     except Interrupted:
-        return lambda session: jobs.release(session, claim)
-    except ClaimLost as lost:
-        problem = lost
-        return lambda _: _raise(problem)
+        return "released", jobs.release
+    except ClaimLost:
+        return "lost", None
     except Exception as error:
         described = as_problem(error)
-        _log.log(
-            logging.INFO if isinstance(error, MultavError) else logging.ERROR, "job failed", exc_info=error
-        )
-        return lambda session: jobs.fail(session, claim, described.problem())
-    return lambda session: jobs.succeed(session, claim, result)
+        level = logging.INFO if isinstance(error, MultavError) else logging.ERROR
+        _log.log(level, "job %s failed", running.job.id, exc_info=error)
+        return described.code, lambda session, claim: jobs.fail(session, claim, described.problem())
+    return "succeeded", lambda session, claim: jobs.succeed(session, claim, result)
+
+
+def _end_or_fail(running: RunningJob, transition: Transition) -> bool:
+    """Write the job's end; a job whose end the database does not take fails. False: not ours to end."""
+    try:
+        return _end(running, transition)
+    except DependencyDown:
+        raise
+    except Exception as error:
+        _log.exception("job %s: its end is refused by the database", running.job.id)
+        problem = as_problem(error).problem()
+        return _end(running, lambda session, claim: jobs.fail(session, claim, problem))
+
+
+def _end(running: RunningJob, transition: Transition) -> bool:
+    """Write the job's end, waiting for a database that is away; False when the job is no longer ours to end."""
+    deadline = time.monotonic() + running.settings.lease_seconds
+    while True:
+        try:
+            with running.database.write() as session:
+                transition(session, running.claim)
+        except ClaimLost:
+            return False
+        except DependencyDown:
+            # A commit whose answer was lost may have been made; the guard of the next try tells.
+            if time.monotonic() > deadline:
+                raise
+            _log.warning("job %s: its end cannot be written yet", running.job.id, exc_info=True)
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return True
 
 
 def as_problem(error: Exception) -> MultavError:
     """What a user is told of an error: never a trace, always what to do."""
     if isinstance(error, MultavError):
         return error
-    if (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate" in str(error)
-    ):
+    if _is_out_of_memory(error):
         return OutOfMemory(
             "the worker ran out of memory: attack a smaller or shorter video, or one clip of it"
         )
@@ -172,33 +144,10 @@ def as_problem(error: Exception) -> MultavError:
     )
 
 
-def _raise(error: Exception) -> None:
-    raise error
-
-
-class _heartbeat:  # noqa: N801 - reads as a context manager
-    """Prolongs the lease from a thread of its own, so that a long step does not look like a death."""
-
-    def __init__(self, running: RunningJob) -> None:
-        self._running = running
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _beat(self) -> None:
-        running = self._running
-        while not self._stop.wait(running.settings.heartbeat_seconds):
-            try:
-                with running.database.write() as session:
-                    jobs.heartbeat(session, running.claim, running.settings.lease_seconds)
-            except ClaimLost:
-                running.lost.set()
-                return
-            except Exception:
-                _log.warning("a heartbeat of job %s failed", running.claim.job_id, exc_info=True)
+def _is_out_of_memory(error: Exception) -> bool:
+    """Python's and CUDA's errors by their type; torch's allocator on the CPU only says so in words."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )

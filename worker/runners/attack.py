@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multav.attack_request import AttackRequest
-from multav.video_attack import attack_video
 from multav.errors import InvalidSpec
+from multav.video_attack import attack_video
 from store import artifacts, blobs, videos
 
 if TYPE_CHECKING:
     from worker.process import WorkerProcess
-    from worker.run_job import RunningJob
+    from worker.running_job import RunningJob
 
 
 def run_attack(running: "RunningJob", process: "WorkerProcess") -> dict[str, Any]:

@@ -1,0 +1,29 @@
+"""Is the worker alive but taking no work? It happens to queue clients after a server was reset."""
+
+import socket
+from typing import Final
+
+from multav.errors import MultavError
+from store import jobs, workers
+from store.database import Database
+
+_FRESH_SECONDS: Final = 10.0
+
+
+def worker_has_stalled(database: Database, *, running_seconds: float, stall_seconds: float) -> bool:
+    """Whether a job has waited for long while no worker process of this machine does anything.
+
+    A process that works, or that has only just become idle, is no stall; one that gives no sign of life is.
+    """
+    if running_seconds < stall_seconds:
+        return False
+    try:
+        with database.read() as session:
+            if (jobs.oldest_waiting_seconds(session) or 0.0) < stall_seconds:
+                return False
+            alive = workers.alive(session, within_seconds=_FRESH_SECONDS)
+    except MultavError:
+        # Nobody can work without the database, and a new worker could not either.
+        return False
+    here = [worker for worker in alive if worker.id.startswith(f"{socket.gethostname()}:")]
+    return all((worker.idle_seconds or 0.0) > stall_seconds for worker in here)

@@ -1,0 +1,89 @@
+"""What a runner sees of its job: the specification, and how it reports and is stopped."""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from multav.errors import Cancelled, DependencyDown, Interrupted, TimeLimit
+from multav.progress import Progress
+from store import jobs
+from store.database import Database
+from store.jobs import Claim, ClaimLost, Job
+from store.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+# A check costs a query; attack steps can be faster than that.
+_CHECK_SECONDS: Final = 0.1
+_PROGRESS_SECONDS: Final = 0.5
+
+
+class Flag(Protocol):
+    """Something that is set once, e.g. when the worker shuts down."""
+
+    def is_set(self) -> bool:
+        """Whether it was set."""
+        ...
+
+
+@dataclass
+class RunningJob:
+    """One attempt. `lost` is set by whoever finds that the claim is no longer valid."""
+
+    job: Job
+    claim: Claim
+    database: Database
+    settings: Settings
+    shutting_down: Flag
+    lost: threading.Event = field(default_factory=threading.Event)
+    _started: float = field(default_factory=time.monotonic)
+    _checked: float = 0.0
+    _reported: float = 0.0
+
+    def check(self) -> None:
+        """Raise when the work must stop: `Cancelled`, `Interrupted`, `ClaimLost` or `TimeLimit`. Cheap."""
+        if self.lost.is_set():
+            raise ClaimLost(f"job {self.claim.job_id} was given to another worker")
+        if self.shutting_down.is_set():
+            raise Interrupted
+        moment = time.monotonic()
+        if moment - self._checked < _CHECK_SECONDS:
+            return
+        self._checked = moment
+        if moment - self._started > self.settings.job_time_limit_seconds:
+            raise TimeLimit(
+                f"the job ran for more than {self.settings.job_time_limit_seconds:g} s: attack a shorter video or take "
+                "fewer steps"
+            )
+        if self._asked_to_cancel():
+            raise Cancelled
+
+    def report(self, progress: Progress) -> None:
+        """Note progress in the row, at most every half second and when the last unit is done."""
+        moment = time.monotonic()
+        if moment - self._reported < _PROGRESS_SECONDS and progress.done < progress.total:
+            return
+        self._reported = moment
+        try:
+            with self.database.write() as session:
+                jobs.report_progress(
+                    session,
+                    self.claim,
+                    done=progress.done,
+                    total=progress.total,
+                    unit=progress.unit,
+                    eta_seconds=progress.eta_seconds,
+                )
+        except DependencyDown:
+            _log.warning("job %s: its progress is not noted", self.job.id, exc_info=True)
+
+    def _asked_to_cancel(self) -> bool:
+        try:
+            with self.database.read() as session:
+                return jobs.cancel_requested(session, self.claim)
+        except DependencyDown:
+            # The work goes on while the database is away; whether the job is still ours, the heartbeat finds out.
+            _log.warning("job %s: nobody can say whether it is cancelled", self.job.id, exc_info=True)
+            return False
