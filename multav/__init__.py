@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from multav.attack_request import AttackRequest
-    from multav.video_attack import AttackOutcome, attack_video
     from multav.attacks.catalogue import parse_attack
     from multav.clip_attack import Crafted, craft
     from multav.errors import MultavError
     from multav.geometry import InputGeometry
+    from multav.video_attack import AttackOutcome, attack_video
 
 _HOMES = {
     "AttackOutcome": "multav.video_attack",

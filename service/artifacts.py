@@ -18,9 +18,9 @@ def get_artifact(context: InContext, artifact_id: str) -> ArtifactView:
         return artifact_view(artifacts.get(session, artifact_id))
 
 
-@router.api_route(
+@router.head("/{artifact_id}/content", include_in_schema=False)
+@router.get(
     "/{artifact_id}/content",
-    methods=["GET", "HEAD"],
     operation_id="getArtifactContent",
     summary="An artifact's bytes",
     response_class=Response,

@@ -91,6 +91,8 @@ async def _form(request: Request) -> AsyncIterator[FormData]:
     try:
         form = await request.form(max_files=2, max_fields=20, max_part_size=_SPEC_BYTES)
     except HTTPException as error:
+        if "maximum size" in error.detail:
+            raise UploadTooLarge(f"a field of more than {_SPEC_BYTES} bytes is not read") from error
         raise MalformedRequest(f"the multipart body cannot be read: {error.detail}") from error
     try:
         yield form

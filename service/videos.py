@@ -43,9 +43,9 @@ def get_video(context: InContext, video_id: str) -> VideoView:
         return video_view(videos.get(session, video_id))
 
 
-@router.api_route(
+@router.head("/{video_id}/content", include_in_schema=False)
+@router.get(
     "/{video_id}/content",
-    methods=["GET", "HEAD"],
     operation_id="getVideoContent",
     summary="An uploaded video's bytes",
     response_class=Response,

@@ -53,7 +53,7 @@ def for_job(session: Session, job_id: str) -> tuple[Artifact, ...]:
     rows = session.execute(
         _visible().where(ArtifactTable.job_id == job_id).order_by(ArtifactTable.created_at, ArtifactTable.id)
     )
-    return tuple(Artifact(*row.tuple()) for row in rows)
+    return tuple(Artifact(**row._mapping) for row in rows)
 
 
 def get(session: Session, artifact_id: str) -> Artifact:
@@ -61,7 +61,7 @@ def get(session: Session, artifact_id: str) -> Artifact:
     row = session.execute(_visible().where(ArtifactTable.id == artifact_id)).one_or_none()
     if row is None:
         raise NotFound(f"there is no artifact {artifact_id!r}")
-    return Artifact(*row.tuple())
+    return Artifact(**row._mapping)
 
 
 def _visible() -> Any:

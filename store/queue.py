@@ -70,9 +70,7 @@ class Queue:
         if not self._configured:
             return False
         try:
-            self._app.send_task(
-                TASK, args=[job_id], retry=True, retry_policy=_RETRY_ONCE, ignore_result=True
-            )
+            self._app.send_task(TASK, args=[job_id], retry=True, retry_policy=_RETRY_ONCE, ignore_result=True)
         except (OperationalError, OSError):
             return False
         return True

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from multav.synthetic.camera_path import MOTIONS, Motion, PathRanges, draw_path
+from multav.synthetic.camera_path import MOTIONS, CameraPath, Motion, PathRanges, draw_path
 from multav.synthetic.footage import film
 from multav.synthetic.foreground import add_foreground
 from multav.synthetic.scene import draw_scene, fractal_noise
@@ -31,7 +31,6 @@ PIXELS = 56
 
 _STREAM = 0x63616D  # keeps this set's random numbers apart from any other use of the same seed
 _OVERSAMPLING = 2
-_WITH_FOREGROUND = 0.6
 
 
 @dataclass(frozen=True)
@@ -49,18 +48,22 @@ def camera_motion_clips(
     frames: int = FRAMES,
     pixels: int = PIXELS,
     ranges: PathRanges | None = None,
+    foreground: float = 0.7,
 ) -> LabelledClips:
     """The clips with these `indices` (0 or more) of the set with this `seed` (0 or more).
 
     `frames` per clip and `pixels` per side (a multiple of 4) may be chosen; `ranges` says how far the camera
-    moves. Takes about 9 ms per clip on one core.
+    moves, `foreground` which share of the clips has moving things in front. Takes about 9 ms per clip on
+    one core.
     """
     chosen = list(indices)
     if pixels % 4 or pixels < 8 or frames < 2:
         raise ValueError(f"need pixels >= 8, a multiple of 4, and frames >= 2: got {pixels=}, {frames=}")
     clips = np.empty((len(chosen), 3, frames, pixels, pixels), np.uint8)
     for clip, index in zip(clips, chosen, strict=True):
-        clip[...] = _clip(index, seed=seed, frames=frames, pixels=pixels, ranges=ranges)
+        generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_STREAM, index)))
+        path = draw_path(MOTIONS[label_of(index)], generator, frames=frames, ranges=ranges)
+        clip[...] = _filmed(path, generator, pixels=pixels, foreground=foreground)
     return LabelledClips(clips, np.array([label_of(index) for index in chosen], np.int64))
 
 
@@ -69,18 +72,17 @@ def label_of(index: int) -> int:
     return index % len(CLASSES)
 
 
-def _clip(index: int, *, seed: int, frames: int, pixels: int, ranges: PathRanges | None) -> NDArray[np.uint8]:
-    """Clip `index` alone: uint8 (3,T,H,W)."""
-    generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_STREAM, index)))
-    path = draw_path(MOTIONS[label_of(index)], generator, frames=frames, ranges=ranges)
-
+def _filmed(
+    path: CameraPath, generator: np.random.Generator, *, pixels: int, foreground: float
+) -> NDArray[np.uint8]:
+    """A random scene filmed along `path`: uint8 (3,T,H,W)."""
     fine = pixels * _OVERSAMPLING
     scene = draw_scene(generator, pixels=fine * 10 // 7)
     side = fine * generator.uniform(0.7, 1.05)
     centre = generator.uniform(0.35, 0.65, 2) * scene.shape[-1]
     seen = look(scene, path, centre=(centre[0], centre[1]), side=side, pixels=fine)
     clip = shrink(seen, pixels=pixels)
-    if generator.random() < _WITH_FOREGROUND:
+    if generator.random() < foreground:
         add_foreground(clip, generator, texture=fractal_noise(generator, pixels=pixels))
 
     # (T,3,H,W) -> (3,T,H,W)
