@@ -104,6 +104,16 @@ class Client:
                 for chunk in answer.iter_bytes(2**20):
                     file.write(chunk)
 
+    def download_all(self, job_id: str, folder: Path) -> dict[str, Path]:
+        """Write everything that the job made into `folder`; the paths by role."""
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = {}
+        for artifact in self.artifacts(job_id):
+            # The name came from whoever posted the video: only its last part is used.
+            paths[artifact["role"]] = folder / Path(artifact["filename"]).name
+            self.download(artifact["id"], paths[artifact["role"]])
+        return paths
+
     def models(self) -> list[Json]:
         """The registered models."""
         items: list[Json] = self._json("GET", "/v1/models")["items"]
