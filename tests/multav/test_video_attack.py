@@ -1,0 +1,364 @@
+"""The whole journey on real files, checked by independent code: other decoder calls, other resize, other loop."""
+
+import json
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+import multav
+from multav.errors import Cancelled, InvalidSpec, OutputTooLarge
+from multav.geometry import InputGeometry
+from multav.progress import Progress
+from multav.video.decode import decode
+
+torch.set_num_threads(1)
+GEOMETRY = InputGeometry(frames=4, stride=2, short_side=24, height=20, width=24)
+CLASSES = ("left", "right", "up", "down")
+
+
+class Filter(nn.Module):
+    """Four linear space-time filters on the clip: smooth, quick, and easy to fool."""
+
+    geometry = GEOMETRY
+    classes = CLASSES
+
+    def __init__(self, sharpness: float = 30.0) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(5)
+        filters = torch.randn(4, 3, 4, 5, 6, generator=generator)
+        self.filters = nn.Parameter(functional.interpolate(filters, size=(4, 20, 24)))
+        self.sharpness = sharpness
+
+    def forward(self, clips: Tensor) -> Tensor:
+        logits: Tensor = (
+            torch.einsum("bcthw,kcthw->bk", clips - 0.5, self.filters) / 5760**0.5 * self.sharpness
+        )
+        return logits
+
+
+@pytest.fixture(scope="module")
+def model() -> Filter:
+    return Filter().eval()
+
+
+def write(
+    path: Path, frames: int, size: tuple[int, int], *, lossless: bool = True, times: list[int] | None = None
+) -> Path:
+    """Smooth moving colours; FFV1 in Matroska keeps every level, so that sources are known exactly."""
+    height, width = size
+    y, x = np.mgrid[0:height, 0:width] / max(size)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1" if lossless else "libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = width, height, "bgr0" if lossless else "yuv420p"
+        stream.time_base = Fraction(1, 1000)
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for index in range(frames):
+            waves = [np.sin(7 * (x + 0.02 * index) + color) * np.cos(5 * y + color) for color in range(3)]
+            rgb = (np.stack(waves, -1) * 100 + 128).astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+            frame.pts = times[index] if times else 40 * index
+            frame.time_base = Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """21 frames of 97x131: two runs and a part, odd in both directions."""
+    return write(tmp_path_factory.mktemp("videos") / "clip.mkv", 21, (97, 131))
+
+
+def pictures(path: Path) -> np.ndarray:
+    """Every frame as (frames, H, W, 3), read with the library's plain call."""
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def reference_clip(frames: Tensor) -> Tensor:
+    """(3, T, H, W) -> (1, 3, T, 20, 24) by torch's own antialiased resize."""
+    height, width = frames.shape[-2:]
+    size = (24, 24 * width // height) if height <= width else (24 * height // width, 24)
+    small = functional.interpolate(
+        frames.transpose(0, 1), size=size, mode="bilinear", antialias=True, align_corners=False
+    )
+    top, left = round((size[0] - 20) / 2), round((size[1] - 24) / 2)
+    return small[:, :, top : top + 20, left : left + 24].transpose(0, 1)[None]
+
+
+def reference_attack(model: nn.Module, clean: np.ndarray, label: int, steps: int = 5) -> np.ndarray:
+    """MultAV-linf on one window of full-size frames by plain autograd through the resize; (T, H, W, 3) levels."""
+    x0 = torch.from_numpy(clean).permute(3, 0, 1, 2).float() / 255
+    x = x0.clone()
+    for _ in range(steps):
+        leaf = x.clone().requires_grad_()
+        loss = functional.cross_entropy(model(reference_clip(leaf)), torch.tensor([label]))
+        (slope,) = torch.autograd.grad(loss, leaf)
+        x = (x * 1.01 ** slope.sign()).clamp(x0 / 1.04, x0 * 1.04).clamp(0, 1)
+    values, levels = (x * 255).double().numpy(), clean.astype(np.float64).transpose(3, 0, 1, 2)
+    rounded = np.where(values > levels, np.floor(values + 1e-4), np.ceil(values - 1e-4))
+    return rounded.transpose(1, 2, 3, 0)
+
+
+def test_source_frames_are_attacked_as_by_plain_autograd(model: Filter, video: Path, tmp_path: Path) -> None:
+    outcome = multav.attack_video(video, model, {"kind": "multav-linf"}, output="ffv1-mkv", folder=tmp_path)
+    clean, crafted = pictures(video), pictures(outcome.video)
+    label = outcome.result["label"]["index"]
+    # The first run: two interleaved windows of its own.
+    for phase in (0, 1):
+        positions = list(range(phase, 8, 2))
+        expected = reference_attack(model, clean[positions], label)
+        differs = np.abs(crafted[positions] - expected) > 0
+        assert differs.mean() < 0.01
+    assert (crafted != clean).any(axis=(1, 2, 3)).all(), "dense coverage attacks every frame"
+
+
+def test_the_result_tells_the_truth(model: Filter, video: Path, tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    outcome = multav.attack_video(
+        video, model, {"kind": "multav-linf"}, output="ffv1-mkv", folder=tmp_path, on_progress=seen.append
+    )
+    result = outcome.result
+    clean, crafted = pictures(video).astype(np.float64), pictures(outcome.video).astype(np.float64)
+    assert crafted.shape == clean.shape
+    bright = clean > 0
+    ratio = np.maximum(crafted[bright] / clean[bright], clean[bright] / crafted[bright])
+    assert ratio.max() <= 1.04 + 1e-9
+    assert (crafted[~bright] == 0).all()
+    change = result["perturbation"]
+    assert change["bound_respected"] is True
+    assert change["ratio_max"] == pytest.approx(ratio.max())
+    assert change["linf"] == pytest.approx(np.abs(crafted - clean).max() / 255)
+    assert change["l2"] == pytest.approx(np.linalg.norm((crafted - clean) / 255))
+    assert change["psnr_db"] == pytest.approx(10 * np.log10(255**2 / ((crafted - clean) ** 2).mean()))
+    assert change["changed_pixels"] == (crafted != clean).any(-1).sum()
+    delivery = result["delivery"]
+    assert (delivery["output"], delivery["codec"], delivery["lossless"]) == ("ffv1-mkv", "ffv1", True)
+    assert delivery["bytes"] == outcome.video.stat().st_size
+    assert delivery["psnr_to_crafted_db"] is None
+    assert delivery["bound_respected"] is True
+    assert result["delivered"] == result["adversarial"]
+
+    def predicted(video: np.ndarray) -> tuple[int, float]:
+        scaled = torch.from_numpy(video).float().permute(3, 0, 1, 2) / 255
+        windows = [list(range(start + phase, start + phase + 8, 2)) for start in (0,) for phase in (0, 1)]
+        # The rest, 13 frames, is one run and a part: the tail's windows end with the video.
+        windows += [[8 + phase + 2 * step for step in range(4)] for phase in (0, 1)]
+        windows += [[14, 16, 18, 20], [13, 15, 17, 19]]
+        with torch.no_grad():
+            mean = sum(model(reference_clip(scaled[:, window])).softmax(1)[0] for window in windows) / len(
+                windows
+            )
+        return int(mean.argmax()), float(mean.max())
+
+    for name, frames in (("clean", clean), ("delivered", crafted)):
+        index, confidence = predicted(frames)
+        assert result[name]["index"] == index
+        assert result[name]["confidence"] == pytest.approx(confidence, abs=1e-4)
+        assert result[name]["label"] == CLASSES[index]
+        assert [row["confidence"] for row in result[name]["top5"]] == sorted(
+            (row["confidence"] for row in result[name]["top5"]), reverse=True
+        )
+    assert result["success"] == (result["adversarial"]["index"] != result["label"]["index"])
+    assert result["label_source"] == "predicted"
+    assert len(result["losses"]) == 6
+    assert result["losses"][-1] > result["losses"][0]
+    assert result["video"] == {"width": 131, "height": 97, "frames": 21, "windows": 6}
+    assert result["gradient_evaluations"] == 30
+    assert result["seconds"] > 0
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert [progress.done for progress in seen if progress.done < progress.total] == [2]
+    assert (seen[-1].done, seen[-1].total, seen[-1].unit) == (6, 6, "windows")
+    assert {artifact.role for artifact in outcome.artifacts} == {
+        "adversarial-video",
+        "difference-map",
+        "preview",
+    }
+    assert all(artifact.path.stat().st_size > 0 for artifact in outcome.artifacts)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        artifact.path.name for artifact in outcome.artifacts
+    )
+
+
+def test_the_ladder_ends_where_the_file_is_adversarial(video: Path, tmp_path: Path) -> None:
+    outcome = multav.attack_video(video, Filter(sharpness=300.0), folder=tmp_path, label="left")
+    tried = outcome.result["delivery"]["tried"]
+    assert outcome.result["label_source"] == "given"
+    assert [rung["crf"] for rung in tried] == [23, 18, 12, 6, None][: len(tried)]
+    assert [rung["outcome"] for rung in tried[:-1]] == ["lost"] * (len(tried) - 1)
+    with decode(outcome.video) as frames:
+        assert (frames.info.width, frames.info.height) == (131, 97)
+        assert sum(1 for _ in frames) == 21
+
+
+@pytest.mark.parametrize("output", ["h264-mp4", "vp9-mp4", "h264rgb-mp4"])
+def test_every_output(model: Filter, video: Path, tmp_path: Path, output: str) -> None:
+    outcome = multav.attack_video(video, model, output=output, folder=tmp_path)
+    delivery = outcome.result["delivery"]
+    assert (delivery["output"], len(delivery["tried"])) == (output, 1)
+    with decode(outcome.video) as frames:
+        delivered = np.stack([frame.rgb for frame in frames])
+    clean = pictures(video)
+    assert delivered.shape == clean.shape
+    if output != "h264-mp4":
+        assert delivery["bound_respected"] is True
+        assert np.abs(delivered.astype(int) - clean).max() <= 10
+
+
+def test_pgd_targeted_reaches_its_class(model: Filter, video: Path, tmp_path: Path) -> None:
+    spec = {"kind": "pgd-linf", "epsilon": 0.1, "step_size": 0.02, "steps": 10, "targeted": True}
+    outcome = multav.attack_video(video, model, spec, label="up", output="ffv1-mkv", folder=tmp_path)
+    assert outcome.result["adversarial"]["label"] == "up"
+    assert outcome.result["success"]
+    change = np.abs(pictures(outcome.video).astype(int) - pictures(video))
+    assert change.max() <= 0.1 * 255
+    assert outcome.result["perturbation"]["bound_respected"]
+
+
+@pytest.mark.parametrize("coverage", ["dense", "clip"])
+def test_the_models_own_clips(model: Filter, video: Path, tmp_path: Path, coverage: str) -> None:
+    outcome = multav.attack_video(
+        video, model, domain="model_input", coverage=coverage, output="ffv1-mkv", folder=tmp_path
+    )
+    delivered = pictures(outcome.video)
+    clips = load_file(next(each.path for each in outcome.artifacts if each.role == "adversarial-tensor"))[
+        "clips"
+    ]
+    frames, windows = (21, 6) if coverage == "dense" else (4, 1)
+    assert delivered.shape == (frames, 20, 24, 3)
+    assert clips.shape == (windows, 3, 4, 20, 24)
+    with torch.no_grad():
+        assert int(model(clips).softmax(1).mean(0).argmax()) == outcome.result["adversarial"]["index"]
+    # The clean clip has the paper's 8-bit levels; the float clip keeps the ratio bound around it.
+    positions = [7, 9, 11, 13] if coverage == "clip" else [0, 2, 4, 6]
+    source = torch.from_numpy(pictures(video)[positions]).float().permute(3, 0, 1, 2)
+    clean = reference_clip(source)[0].round() / 255
+    assert (clips[0] <= clean * 1.04 + 1e-5).all()
+    assert (clips[0] * 1.04 + 1e-5 >= clean).all()
+    assert outcome.result["perturbation"]["bound_respected"]
+
+
+def test_one_clip_of_the_source(model: Filter, video: Path, tmp_path: Path) -> None:
+    outcome = multav.attack_video(
+        video, model, coverage="clip", output="ffv1-mkv", tensor=True, folder=tmp_path
+    )
+    clean, crafted = pictures(video), pictures(outcome.video)
+    changed = (clean != crafted).any(axis=(1, 2, 3))
+    assert np.flatnonzero(changed).tolist() == [7, 9, 11, 13]
+    clips = load_file(next(each.path for each in outcome.artifacts if each.role == "adversarial-tensor"))[
+        "clips"
+    ]
+    assert clips.shape == (1, 3, 4, 97, 131)
+    floats = clips[0].permute(1, 2, 3, 0).numpy() * 255
+    assert np.abs(floats - crafted[[7, 9, 11, 13]]).max() < 1 + 1e-3
+
+
+@pytest.mark.parametrize(("frames", "windows"), [(1, 1), (3, 1), (5, 2), (8, 2), (9, 3)])
+def test_short_videos(model: Filter, tmp_path: Path, frames: int, windows: int) -> None:
+    short = write(tmp_path / "short.mkv", frames, (40, 52))
+    outcome = multav.attack_video(short, model, output="ffv1-mkv", folder=tmp_path / "made")
+    assert outcome.result["video"] == {"width": 52, "height": 40, "frames": frames, "windows": windows}
+    assert len(pictures(outcome.video)) == frames
+
+
+def test_uneven_times_are_kept(model: Filter, tmp_path: Path) -> None:
+    times = [0, 40, 130, 140, 300, 333, 334, 500, 900, 1000]
+    uneven = write(tmp_path / "uneven.mkv", 10, (40, 52), times=times)
+    for output in ("h264-mp4", "ffv1-mkv"):
+        outcome = multav.attack_video(uneven, model, output=output, folder=tmp_path / output)
+        with decode(outcome.video) as frames:
+            base = Fraction(frames.info.time_base)
+            assert [round(frame.pts * base * 1000) for frame in frames] == times
+
+
+def test_the_same_seed_gives_the_same_bytes(model: Filter, video: Path, tmp_path: Path) -> None:
+    spec = {"kind": "multav-linf", "random_start": True}
+    made = [
+        pictures(
+            multav.attack_video(
+                video, model, spec, seed=seed, output="ffv1-mkv", folder=tmp_path / name
+            ).video
+        )
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    ]
+    assert np.array_equal(made[0], made[1])
+    assert not np.array_equal(made[0], made[2])
+
+
+def test_work_stops_when_asked(model: Filter, video: Path, tmp_path: Path) -> None:
+    asked = 0
+
+    def check() -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 30:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        multav.attack_video(
+            video, model, {"kind": "multav-linf", "steps": 1000}, folder=tmp_path, check=check
+        )
+    assert asked == 31
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_model_is_given_back_as_it_was(video: Path, tmp_path: Path) -> None:
+    model = Filter().train()
+    multav.attack_video(video, model, {"kind": "multav-linf", "steps": 1}, folder=tmp_path)
+    assert model.training
+    assert model.filters.requires_grad
+    assert model.filters.grad is None
+
+
+def test_refusals(model: Filter, video: Path, tmp_path: Path) -> None:
+    with pytest.raises(OutputTooLarge, match="allowed"):
+        multav.attack_video(video, model, output="ffv1-mkv", max_output_bytes=10_000, folder=tmp_path)
+    with pytest.raises(InvalidSpec, match="walking"):
+        multav.attack_video(video, model, label="walking", folder=tmp_path)
+    with pytest.raises(InvalidSpec, match="alpha"):
+        multav.attack_video(video, model, {"kind": "multav-linf", "alpha": 2}, folder=tmp_path)
+    with pytest.raises(TypeError, match="geometry"):
+        multav.attack_video(video, nn.Linear(1, 1), folder=tmp_path)
+
+
+def test_memory_does_not_grow_with_the_video(tmp_path: Path) -> None:
+    """Ten times the frames must not take ten times the memory; measured in fresh processes."""
+    code = (
+        "import sys, multav, torch\n"
+        "from multav.geometry import InputGeometry\n"
+        "torch.set_num_threads(1)\n"
+        "class Mean(torch.nn.Module):\n"
+        "    geometry = InputGeometry(frames=4, stride=1, short_side=24, height=24, width=24)\n"
+        "    classes = ('dark', 'bright')\n"
+        "    def __init__(self):\n"
+        "        super().__init__(); self.scale = torch.nn.Parameter(torch.ones(1))\n"
+        "    def forward(self, clips):\n"
+        "        mean = clips.mean((1, 2, 3, 4)) - 0.5\n"
+        "        return torch.stack([-mean, mean], 1) * self.scale\n"
+        "multav.attack_video(sys.argv[1], Mean(), {'kind': 'multav-linf', 'steps': 1}, folder=sys.argv[2])\n"
+        "peak = [line for line in open('/proc/self/status') if line.startswith('VmHWM')][0]\n"
+        "print(int(peak.split()[1]) / 1024)\n"
+    )
+
+    def peak(frames: int) -> float:
+        path = write(tmp_path / f"{frames}.mp4", frames, (240, 320), lossless=False)
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(path), str(tmp_path / f"made-{frames}")],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return float(done.stdout)
+
+    short, long = peak(24), peak(480)
+    # 456 more frames of 320x240 would be 105 MB as bytes and 420 MB as floats.
+    assert long < short + 40
