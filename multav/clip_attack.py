@@ -27,27 +27,6 @@ class Crafted:
     mask: Tensor
 
 
-@dataclass(frozen=True)
-class _Labelled:
-    """Cross-entropy of a model's logits with the labels (B,)."""
-
-    model: nn.Module
-    labels: Tensor
-
-    def __call__(self, clips: Tensor) -> Evaluation:
-        leaf = clips.detach().requires_grad_()
-        with torch.enable_grad():
-            logits = self.model(leaf)
-            losses = functional.cross_entropy(logits.float(), self.labels, reduction="none")
-            (gradient,) = torch.autograd.grad(losses.sum(), leaf)
-        return Evaluation(losses.detach(), logits.detach(), gradient)
-
-    def score(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.no_grad():
-            logits = self.model(clips)
-            return functional.cross_entropy(logits.float(), self.labels, reduction="none"), logits
-
-
 def craft(
     model: nn.Module,
     clips: Tensor,
@@ -61,46 +40,98 @@ def craft(
     """Adversarial versions of `clips` against `model`.
 
     `model` maps (B, 3, T, H, W) in [0, 1] to logits (B, classes); it is attacked in eval mode, takes no
-    parameter gradient, and is given back as it was found. `clips` are float32 (float64 works too) in [0, 1],
-    `labels` int64 (B,): the true classes, or with `attack.targeted` the classes to reach. Random draws depend
-    on `seed` and `first_sample` + the index in the batch alone, so results do not depend on how clips are split
-    into batches. `on_step(step)` is called before each step and may raise.
+    parameter gradient, and is given back as it was found. `clips` are float32 in [0, 1] (float64 works too, to
+    check against equations), of any memory layout; a model in another precision is handed them in its own, and
+    the perturbation keeps theirs. `labels` int64 (B,) are the true classes, or with `attack.targeted` the
+    classes to reach. Random draws depend on `seed` and `first_sample` + the index in the batch alone, so
+    results do not depend on how clips are split into batches. `on_step(step)` is called before each step and
+    may raise.
 
-    Raises `ValueError` or `TypeError` for clips or labels of a wrong shape, type or range.
+    Raises `ValueError` or `TypeError` for clips, labels or logits of a wrong shape, type, range or device.
     """
-    _check(clips, labels)
-    with frozen(model):
+    highest = _check(model, clips, labels, attack)
+    with torch.inference_mode(False), frozen(model):
         ascent = ascend(
-            _Labelled(model, labels),
+            _Labelled(model, labels, highest, _precision(model, clips)),
             clips.detach(),
             attack,
             seed=seed,
             first_sample=first_sample,
             on_step=on_step,
         )
-    region = attack.region.mask(clips)
-    shape = (len(clips), 1, *clips.shape[2:])
-    mask = torch.ones(shape, dtype=torch.bool, device=clips.device) if region is None else region
+    mask = ascent.mask
+    if mask is None:
+        mask = torch.ones(len(clips), 1, *clips.shape[2:], dtype=torch.bool, device=clips.device)
     return Crafted(ascent.clips, ascent.logits, ascent.losses, mask)
 
 
-def _check(clips: Tensor, labels: Tensor) -> None:
-    """Refuse what cannot be attacked, saying what was expected."""
+@dataclass(frozen=True)
+class _Labelled:
+    """Cross-entropy of a model's logits with the labels (B,), of which `highest` is the largest."""
+
+    model: nn.Module
+    labels: Tensor
+    highest: int
+    dtype: torch.dtype
+
+    def __call__(self, clips: Tensor) -> Evaluation:
+        leaf = clips.detach().requires_grad_()
+        with torch.enable_grad():
+            losses, logits = self._losses(leaf)
+            (gradient,) = torch.autograd.grad(losses.sum(), leaf)
+        return Evaluation(losses.detach(), logits.detach(), gradient)
+
+    def score(self, clips: Tensor) -> tuple[Tensor, Tensor]:
+        # Not inference mode, which is no faster here: its tensors could not enter the caller's autograd.
+        with torch.no_grad():
+            return self._losses(clips)
+
+    def _losses(self, clips: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.model(clips.to(self.dtype))
+        if logits.ndim != 2 or len(logits) != len(clips):
+            raise ValueError(
+                f"the model answers {tuple(logits.shape)} to {len(clips)} clips; expected ({len(clips)}, classes)"
+            )
+        if self.highest >= logits.shape[1]:
+            raise ValueError(f"label {self.highest} is out of range: the model has {logits.shape[1]} classes")
+        # Cross-entropy of halves loses the small gradients.
+        precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return functional.cross_entropy(precise, self.labels, reduction="none"), logits
+
+
+def _check(model: nn.Module, clips: Tensor, labels: Tensor, attack: AttackSpec) -> int:
+    """Refuse what cannot be attacked, saying what was expected. The largest label."""
+    if not isinstance(attack, AttackSpec):
+        raise TypeError(f"attack is a {type(attack).__name__}; make a specification of it with parse_attack")
     if clips.ndim != 5 or clips.shape[1] != 3:
         raise ValueError(f"clips are {tuple(clips.shape)}; expected (B, 3, T, H, W)")
     if clips.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"clips are {clips.dtype}; expected float32 in [0, 1] (divide 8-bit levels by 255)")
     if labels.shape != (len(clips),) or labels.dtype != torch.int64:
         raise ValueError(f"labels are {tuple(labels.shape)} {labels.dtype}; expected ({len(clips)},) int64")
-    if labels.device != clips.device:
-        raise ValueError(f"labels are on {labels.device}, clips on {clips.device}")
     if clips.numel() == 0:
         raise ValueError(f"clips are empty: {tuple(clips.shape)}")
-    lowest, highest = clips.aminmax()
+    _check_devices(model, clips, labels)
+    lowest, highest = (float(end) for end in clips.aminmax())
     # Not the other way round: a comparison with NaN is false.
     if not (lowest >= 0 and highest <= 1):
-        raise ValueError(
-            f"clips range from {float(lowest):g} to {float(highest):g}; expected values within [0, 1]"
-        )
-    if int(labels.min()) < 0:
-        raise ValueError("labels must not be negative")
+        raise ValueError(f"clips range from {lowest:g} to {highest:g}; expected values within [0, 1]")
+    least, largest = (int(end) for end in labels.aminmax())
+    if least < 0:
+        raise ValueError(f"label {least} is negative")
+    return largest
+
+
+def _check_devices(model: nn.Module, clips: Tensor, labels: Tensor) -> None:
+    """Everything must be in one place; a model may be spread over more."""
+    if labels.device != clips.device:
+        raise ValueError(f"labels are on {labels.device}, clips on {clips.device}")
+    devices = {str(parameter.device) for parameter in model.parameters()}
+    if devices and str(clips.device) not in devices:
+        raise ValueError(f"the model is on {', '.join(sorted(devices))}, clips on {clips.device}")
+
+
+def _precision(model: nn.Module, clips: Tensor) -> torch.dtype:
+    """What the model computes in: the type of its parameters where they agree, that of the clips otherwise."""
+    dtypes = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+    return dtypes.pop() if len(dtypes) == 1 else clips.dtype

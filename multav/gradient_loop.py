@@ -1,7 +1,7 @@
 """The one loop that every attack runs: evaluate, step, project, as often as the specification says.
 
-    x = start
-    repeat `steps` times:  x = project(step(x, d loss / d x))
+    x = origin, or a random point of the bound
+    repeat `steps` times:  x = project(step(x, d loss / d x), origin)
 
 The work is done in one adversarial buffer and in the gradient's own memory. Elementwise attacks are stepped in
 pieces that stay in the cache, which makes the update cheap beside the gradient even on full-size video frames.
@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from multav.attacks.spec import AttackSpec
-from multav.randomness import uniform_noise
+from multav.randomness import Draws
 
-# Values per piece: the buffers of a step stay in the second-level cache, and torch runs so few values on one
-# thread. Waking a second one costs more than it saves, and a hundred times more on a busy machine.
-_PIECE: Final = 2**14
+# Values per piece. On a CPU the buffers of a step stay in the second-level cache, and torch runs fewer than 2**15
+# values on one thread: waking others costs more than it saves, and a hundred times more on a busy machine. An
+# accelerator wants few large pieces; two temporaries of this size are all that an update adds to its memory.
+_CPU_PIECE: Final = 2**15 - 2**6
+_ACCELERATOR_PIECE: Final = 2**24
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,14 @@ class Objective(Protocol):
 class Ascent:
     """Adversarial clips (B, 3, T, H, W) and their logits (B, classes).
 
-    `losses` (steps + 1, B) are those before each step and after the last.
+    `losses` (steps + 1, B) are those before each step and after the last. `mask` is bool (B, 1, T, H, W), true
+    where the attack could act; None means everywhere.
     """
 
     clips: Tensor
     logits: Tensor
     losses: Tensor
+    mask: Tensor | None
 
 
 def ascend(
@@ -64,32 +68,49 @@ def ascend(
     first_sample: int = 0,
     on_step: Callable[[int], None] | None = None,
 ) -> Ascent:
-    """Climb `objective` (descend it, if `attack.targeted`) from `clips`, within the bound of `attack`.
+    """Climb `objective` (descend it, if `attack.targeted`) from `clips`, within the bound and region of `attack`.
 
     `clips` (B, 3, T, H, W) float in [0, 1] are left as they are. Sample i of the batch draws its random numbers
     from (seed, first_sample + i). `on_step` hears of each step before it is taken and may raise.
     """
     clean = clips.contiguous()
-    noise = uniform_noise(clean, seed=seed, first_sample=first_sample) if attack.random_start else None
-    adversarial = attack.start(clean, noise)
-    if noise is not None:
-        attack.project(adversarial, clean)
+    draws = Draws(clean, seed=seed, first_sample=first_sample)
+    mask = attack.region.place(clean, draws, objective)
+    origin = attack.region.origin(clean, mask)
+    adversarial = origin.clone()
+    if attack.random_start:
+        _move(attack, attack.scatter, adversarial, draws.noise(), origin, mask)
     losses = []
     for step in range(attack.steps):
         if on_step is not None:
             on_step(step)
         evaluation = objective(adversarial)
         losses.append(evaluation.losses)
-        gradient = evaluation.gradient.contiguous()
-        for moved, slope, origin in _pieces(attack, adversarial, gradient, clean):
-            attack.project(attack.step(moved, slope.neg_() if attack.targeted else slope), origin)
+        gradient = evaluation.gradient.neg_() if attack.targeted else evaluation.gradient
+        _move(attack, attack.step, adversarial, gradient.contiguous(), origin, mask)
     last, logits = objective.score(adversarial)
-    return Ascent(adversarial, logits, torch.stack([*losses, last]))
+    return Ascent(adversarial, logits, torch.stack([*losses, last]), mask)
+
+
+def _move(
+    attack: AttackSpec,
+    along: Callable[[Tensor, Tensor], Tensor],
+    adversarial: Tensor,
+    direction: Tensor,
+    origin: Tensor,
+    mask: Tensor | None,
+) -> None:
+    """Move `adversarial` along `direction` (used up) where `mask` allows it, then back into the bound."""
+    if mask is not None:
+        direction.mul_(mask)
+    for moved, there, around in _pieces(attack, adversarial, direction, origin):
+        attack.project(along(moved, there), around)
 
 
 def _pieces(attack: AttackSpec, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Views of contiguous `tensors`: whole where the ball looks at a whole sample, cache-sized pieces otherwise."""
+    """Views of contiguous `tensors`: whole where the ball looks at a whole sample, pieces of them otherwise."""
     if not attack.ball.elementwise:
         yield tensors
         return
-    yield from zip(*(torch.split(tensor.view(-1), _PIECE) for tensor in tensors), strict=True)
+    size = _CPU_PIECE if tensors[0].device.type == "cpu" else _ACCELERATOR_PIECE
+    yield from zip(*(torch.split(tensor.view(-1), size) for tensor in tensors), strict=True)

@@ -47,7 +47,7 @@ def describe(kind: str) -> dict[str, Any]:
     """
     if kind not in ATTACKS:
         raise NotFound(f"there is no attack kind {kind!r}; known are: {', '.join(ATTACKS)}")
-    spec = ATTACKS[kind]
+    spec, defaults = ATTACKS[kind], parse_attack({"kind": kind})
     return {
         "kind": kind,
         "meaning": spec.meaning,
@@ -55,7 +55,7 @@ def describe(kind: str) -> dict[str, Any]:
         "source": spec.source,
         "rule": spec.rule.name,
         "ball": spec.ball.name,
-        "region": spec.region.name,
-        "defaults": parse_attack({"kind": kind}).model_dump(),
+        "region": defaults.region.name,
+        "defaults": defaults.model_dump(),
         "schema": spec.model_json_schema(),
     }

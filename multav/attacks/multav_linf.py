@@ -5,8 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from multav.attacks.balls import Linf
-from multav.attacks.regions import WholeClip
-from multav.attacks.rules import Multiplicative
+from multav.attacks.rules import Multiplicative, Ratio
 from multav.attacks.spec import AttackSpec
 
 
@@ -19,7 +18,6 @@ class MultavLinf(AttackSpec):
 
     rule: ClassVar = Multiplicative()
     ball: ClassVar = Linf()
-    region: ClassVar = WholeClip()
     equation: ClassVar = (
         "x^{t+1} = Clip_[0,1]( Clip_{max(x'/x, x/x') <= epsilon}( x^t * step_size^{sign(grad L)} ) )"
     )
@@ -27,9 +25,5 @@ class MultavLinf(AttackSpec):
     source: ClassVar = "Lo & Patel, Multiplicative Adversarial Videos, equation 3"
 
     kind: Literal["multav-linf"] = "multav-linf"
-    epsilon: float = Field(
-        1.04, gt=1, le=1e6, description="ratio bound, above 1 (1.04 lets a value change by 4 %)"
-    )
-    step_size: float = Field(
-        1.01, gt=1, le=1e6, description="factor of one step, above 1; alpha in the paper"
-    )
+    epsilon: Ratio = Field(1.04, description="ratio bound, above 1 (1.04 lets a value change by 4 %)")
+    step_size: Ratio = Field(1.01, description="factor of one step, above 1; alpha in the paper")

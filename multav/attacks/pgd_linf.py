@@ -5,8 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from multav.attacks.balls import Linf
-from multav.attacks.regions import WholeClip
-from multav.attacks.rules import Additive
+from multav.attacks.rules import Additive, Distance
 from multav.attacks.spec import AttackSpec
 
 
@@ -18,7 +17,6 @@ class PgdLinf(AttackSpec):
 
     rule: ClassVar = Additive()
     ball: ClassVar = Linf()
-    region: ClassVar = WholeClip()
     equation: ClassVar = (
         "x^{t+1} = Clip_[0,1]( Clip_{|x' - x| <= epsilon}( x^t + step_size * sign(grad L) ) )"
     )
@@ -26,5 +24,7 @@ class PgdLinf(AttackSpec):
     source: ClassVar = "Lo & Patel, Multiplicative Adversarial Videos, equation 1 (Madry et al., PGD)"
 
     kind: Literal["pgd-linf"] = "pgd-linf"
-    epsilon: float = Field(4 / 255, gt=0, le=1, description="largest change of a value, in [0, 1] (4/255)")
-    step_size: float = Field(1 / 255, gt=0, le=1, description="change of one step, in [0, 1] (1/255)")
+    epsilon: Distance = Field(4 / 255, description="largest change of a value, in (0, 1] (4/255)")
+    step_size: Distance = Field(
+        1 / 255, description="change of one step, in (0, 1] (1/255); alpha in the paper"
+    )

@@ -6,9 +6,45 @@ tensors offer, in place where it can, and so never imports torch.
 
 from dataclasses import dataclass
 from math import log
-from typing import Any, Literal
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, Field
 
 Tensor = Any
+
+_LARGEST_RATIO: Final = 1e6
+
+
+def _is_ratio(value: float) -> float:
+    if not 1 < value <= _LARGEST_RATIO:
+        raise ValueError(
+            f"{value:g} is no ratio to multiply and divide by: it must be above 1 (1.04 changes a value by 4 %) "
+            f"and at most {_LARGEST_RATIO:g}"
+        )
+    return value
+
+
+def _is_distance(value: float) -> float:
+    if not 0 < value <= 1:
+        raise ValueError(
+            f"{value:g} is not in (0, 1]: pixel values are in [0, 1], so 4 of 255 levels are {4 / 255:.4f}"
+        )
+    return value
+
+
+Ratio = Annotated[
+    float,
+    Field(strict=True, json_schema_extra={"exclusiveMinimum": 1, "maximum": _LARGEST_RATIO}),
+    AfterValidator(_is_ratio),
+]
+"""The unit of the multiplicative rule: a factor above 1."""
+
+Distance = Annotated[
+    float,
+    Field(strict=True, json_schema_extra={"exclusiveMinimum": 0, "maximum": 1}),
+    AfterValidator(_is_distance),
+]
+"""The unit of the additive rule: a difference of pixel values in (0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +80,16 @@ class Multiplicative:
         return adversarial.mul_(direction.mul_(log(step_size)).exp_())
 
     def move_by_sign(self, adversarial: Tensor, sign: Tensor, step_size: float) -> Tensor:
-        """`move` along a direction of -1, 0 and 1, as the parabola through the three factors.
+        """`move` along a direction of -1, 0 and 1, without a power.
 
-        Equal to the power up to float rounding, exactly 1 at 0, and several times faster than an exponential.
+        1 + step_size * sign overshoots both 1 / step_size and step_size, so clamping leaves exactly these, and
+        exactly 1 at 0; several times faster than an exponential.
         """
-        odd, even = (step_size - 1 / step_size) / 2, (step_size + 1 / step_size) / 2 - 1
-        return adversarial.mul_((sign * sign).mul_(even).add_(sign, alpha=odd).add_(1))
+        return adversarial.mul_(sign.mul_(step_size).add_(1).clamp_(1 / step_size, step_size))
 
     def within(self, clip: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
         """Lowest and highest value whose ratio to each value of `clip`, or its inverse, is at most `epsilon`."""
         return clip / epsilon, clip * epsilon
+
+
+Rule = Additive | Multiplicative

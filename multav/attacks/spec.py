@@ -1,7 +1,7 @@
 """What every attack is: a frozen specification that joins a rule, a ball and a region. Torch-free.
 
-The gradient loop asks a specification to `start`, `step` and `project`; a kind is its choice of rule, ball and
-region, and its defaults. Tensors are (B, 3, T, H, W) float in [0, 1] unless said otherwise.
+The gradient loop asks a specification to `step` and `project`, and its region where to act; a kind is its choice
+of rule, ball and region, and its defaults. Tensors are (B, 3, T, H, W) float in [0, 1] unless said otherwise.
 """
 
 from abc import ABC
@@ -9,9 +9,9 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
-from multav.attacks.balls import Linf
-from multav.attacks.regions import WholeClip
-from multav.attacks.rules import Additive, Multiplicative
+from multav.attacks.balls import Ball
+from multav.attacks.regions import Region, WholeClip
+from multav.attacks.rules import Rule
 
 Tensor = Any
 Steps = Annotated[int, Field(strict=True, ge=1, le=10_000)]
@@ -26,9 +26,8 @@ class AttackSpec(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    rule: ClassVar[Additive | Multiplicative]
-    ball: ClassVar[Linf]
-    region: ClassVar[WholeClip]
+    rule: ClassVar[Rule]
+    ball: ClassVar[Ball]
     equation: ClassVar[str]
     meaning: ClassVar[str]
     source: ClassVar[str]
@@ -42,14 +41,19 @@ class AttackSpec(BaseModel, ABC):
     )
     targeted: StrictBool = Field(False, description="labels are classes to reach instead of to leave")
 
-    def start(self, clip: Tensor, noise: Tensor | None) -> Tensor:
-        """Where the attack begins: a copy of `clip`, or with `noise` (uniform in [-1, 1]) a point of the ball."""
-        return clip.clone() if noise is None else self.ball.start(self.rule, clip, noise, self.epsilon)
+    @property
+    def region(self) -> Region:
+        """Where the attack may act; a kind with a region of its own builds it from its fields."""
+        return WholeClip()
 
     def step(self, adversarial: Tensor, gradient: Tensor) -> Tensor:
         """One step up the loss whose gradient is given. Both arguments are used up: work goes on in place."""
         return self.ball.step(self.rule, adversarial, gradient, self.step_size)
 
-    def project(self, adversarial: Tensor, clip: Tensor) -> Tensor:
-        """The nearest point within `epsilon` of the clean `clip` and within [0, 1], in place."""
-        return self.ball.project(self.rule, adversarial, clip, self.epsilon).clamp_(0, 1)
+    def scatter(self, adversarial: Tensor, noise: Tensor) -> Tensor:
+        """From the centre to a random point of the bound; `noise` is uniform in [-1, 1]. Both are used up."""
+        return self.ball.scatter(self.rule, adversarial, noise, self.epsilon)
+
+    def project(self, adversarial: Tensor, origin: Tensor) -> Tensor:
+        """The nearest point within `epsilon` of `origin` and within [0, 1], in place."""
+        return self.ball.project(self.rule, adversarial, origin, self.epsilon).clamp_(0, 1)
