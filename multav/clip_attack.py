@@ -52,7 +52,8 @@ def craft(
     highest = _check(model, clips, labels, attack)
     with torch.inference_mode(False), frozen(model):
         ascent = ascend(
-            _Labelled(model, labels, highest, _precision(model, clips)),
+            # Cloned, as autograd refuses labels that were made in inference mode.
+            _Labelled(model, labels.clone(), highest, _precision(model, clips)),
             clips.detach(),
             attack,
             seed=seed,
@@ -112,7 +113,7 @@ def _check(model: nn.Module, clips: Tensor, labels: Tensor, attack: AttackSpec) 
     if clips.numel() == 0:
         raise ValueError(f"clips are empty: {tuple(clips.shape)}")
     _check_devices(model, clips, labels)
-    lowest, highest = (float(end) for end in clips.aminmax())
+    lowest, highest = (float(end) for end in clips.detach().aminmax())
     # Not the other way round: a comparison with NaN is false.
     if not (lowest >= 0 and highest <= 1):
         raise ValueError(f"clips range from {lowest:g} to {highest:g}; expected values within [0, 1]")

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from typing import Any
 
+import jsonschema
 import pytest
 
 from multav.attacks.catalogue import ATTACKS, describe, parse_attack
@@ -35,6 +36,11 @@ def test_a_bare_kind_means_the_papers_settings() -> None:
         ({"kind": "pgd-linf", "epsilon": -0.1}, "/epsilon"),
         ({"kind": "pgd-linf", "epsilon": 4}, "/epsilon"),
         ({"kind": "pgd-linf", "step_size": 0}, "/step_size"),
+        ({"kind": "pgd-linf", "epsilon": True}, "/epsilon"),
+        ({"kind": "pgd-linf", "epsilon": "0.1"}, "/epsilon"),
+        ({"kind": "pgd-linf", "step_size": float("-inf")}, "/step_size"),
+        ({"kind": "multav-linf", "epsilon": 1e7}, "/epsilon"),
+        ({"kind": "multav-linf", "steps": 10_001}, "/steps"),
     ],
     ids=str,
 )
@@ -43,6 +49,32 @@ def test_wrong_fields_are_pointed_at(body: dict[str, Any], pointer: str) -> None
         parse_attack(body)
     assert [error["pointer"] for error in caught.value.errors] == [pointer]
     assert caught.value.status == 422
+
+
+def test_refusals_say_what_to_write_instead() -> None:
+    with pytest.raises(InvalidSpec, match=r"/epsilon: 0.04 .* above 1 \(1.04 changes a value by 4 %\)"):
+        parse_attack({"kind": "multav-linf", "epsilon": 0.04})
+    with pytest.raises(InvalidSpec, match=r"/epsilon: 4 is not in \(0, 1\]: .* 4 of 255 levels are 0.0157"):
+        parse_attack({"kind": "pgd-linf", "epsilon": 4})
+
+
+@pytest.mark.parametrize("kind", ATTACKS)
+def test_the_schema_agrees_with_the_validation(kind: str) -> None:
+    schema = describe(kind)["schema"]
+    jsonschema.Draft202012Validator.check_schema(schema)
+    defaults = describe(kind)["defaults"]
+    jsonschema.validate(defaults, schema)
+    for name in ("epsilon", "step_size"):
+        assert schema["properties"][name]["description"]
+        for value in (0, 1, 0.5, 1.5, 4, 1e6, 1e7, "1.1", True, None):
+            body = {**defaults, name: value}
+            try:
+                parse_attack(body)
+            except InvalidSpec:
+                with pytest.raises(jsonschema.ValidationError):
+                    jsonschema.validate(body, schema)
+            else:
+                jsonschema.validate(body, schema)
 
 
 @pytest.mark.parametrize("body", [{"kind": "fgsm"}, {}, [], "multav-linf", None], ids=str)
