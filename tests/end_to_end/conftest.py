@@ -28,7 +28,7 @@ from store.settings import Settings
 
 Json = dict[str, Any]
 ROOT = Path(__file__).resolve().parent.parent.parent
-PATIENCE = 120.0
+PATIENCE = 60.0
 QUICK = {
     "LEASE_SECONDS": "3",
     "HEARTBEAT_SECONDS": "0.5",
@@ -160,15 +160,18 @@ class Stack:
         """The job once it has ended."""
         return self.client.wait(job_id, timeout=PATIENCE)
 
-    def until_crafting(self, job_id: str) -> Json:
-        """The job in the middle of its work: it has reported progress, and is not at its end."""
+    def until_crafting(self, job_id: str) -> None:
+        """Wait until the job is in the middle of its work: frames of it lie in its worker's folder."""
 
-        def look() -> Json | None:
+        def look() -> bool:
             job = self.client.job(job_id)
             assert job["state"] in ("queued", "running"), job
-            return job if job["state"] == "running" and job["progress"]["total"] else None
+            if job["state"] == "queued":
+                return False
+            running = len(httpx.get(f"{self.address}/v1/jobs?state=running", timeout=10).json()["items"])
+            return len(list((self.folder / "data" / "work").rglob("differences*"))) >= running
 
-        return wait_for("progress", look)
+        wait_for("the middle of the job", look)
 
     def assert_delivered_once(self, job: Json, *, attempt: int) -> None:
         """The job succeeded in its n-th attempt and shows one set of artifacts, whose bytes are right."""
