@@ -50,7 +50,7 @@ class Recipe:
 
     seed: int = 1
     clips: int = 10_000
-    steps: int = 2800
+    steps: int = 3200
     batch: int = 32
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
