@@ -69,6 +69,8 @@ def test_the_equation_in_float64(kind: str, targeted: bool, steps: int, tiny_net
     tiny_net.double()
     crafted = craft(tiny_net, clips.double(), labels, attack)
     np.testing.assert_allclose(crafted.clips.numpy(), expected, rtol=0, atol=1e-12)
+    final = functional.cross_entropy(tiny_net(torch.tensor(expected)), labels, reduction="none")
+    np.testing.assert_allclose(crafted.losses[-1].numpy(), final.detach().numpy(), rtol=1e-10)
     np.testing.assert_allclose(
         crafted.logits.numpy(), tiny_net(torch.tensor(expected)).detach().numpy(), atol=1e-9
     )
@@ -251,16 +253,12 @@ def test_the_order_of_samples_changes_nothing(kind: str, tiny_net: nn.Module) ->
     torch.testing.assert_close(shuffled.losses, straight.losses[:, order])
 
 
-@pytest.mark.parametrize("scale", [1.0, 1e-3])
-def test_the_batch_size_does_not_scale_the_gradient(scale: float) -> None:
-    # A mean over the batch would underflow in the large batch and leave dead pixels.
-    clips, direction = random_clips(batch=1).clamp(0.2, 0.6), torch.full((3, 4, 9, 11), scale * 1e-35)
-    many, attack = clips.expand(4096, -1, -1, -1, -1)[:, :, :1, :1, :1], parse_attack({"kind": "multav-linf"})
-    net = Linear(direction[:, :1, :1, :1])
+def test_the_batch_size_does_not_scale_the_gradient() -> None:
+    # A mean over the batch would let this tiny gradient underflow to zero in the large batch only.
+    many = torch.full((4096, 3, 1, 1, 1), 0.5)
+    net, attack = Linear(torch.full((3, 1, 1, 1), 1e-40)), parse_attack({"kind": "multav-linf"})
     crafted = craft(net, many, torch.zeros(len(many), dtype=torch.int64), attack)
-    alone = craft(net, many[:1], torch.zeros(1, dtype=torch.int64), attack)
-    assert not alone.clips.equal(many[:1])
-    assert crafted.clips.equal(alone.clips.expand_as(crafted.clips))
+    assert (crafted.clips > many).all()
 
 
 def test_a_model_in_another_precision_is_attacked_in_its_own(tiny_net: nn.Module) -> None:
