@@ -1,15 +1,21 @@
 """The sweeper: puts right what dead processes and lost messages left behind.
 
-    python -m worker.sweeper
+    python -m worker.sweeper            until SIGTERM or SIGINT
+    python -m worker.sweeper --check    exit code 0 while the sweeper of this data folder does its rounds
 
 Every few seconds it takes back jobs whose lease has run out, publishes queued jobs whose message may be lost,
 and collects bytes that nothing refers to. Several may run; each repair is made once.
 """
 
+import argparse
 import logging
+import math
 import signal
+import sys
 import threading
 import time
+from pathlib import Path
+from typing import Final
 
 from multav.errors import DependencyDown
 from store import blobs, idempotency, jobs, workers
@@ -18,7 +24,8 @@ from store.queue import Queue
 from store.settings import Settings, load_settings
 
 _log = logging.getLogger(__name__)
-_COLLECT_SECONDS = 60.0
+_COLLECT_SECONDS: Final = 60.0
+_SILENT_SECONDS: Final = 60.0
 
 
 def sweep_once(database: Database, queue: Queue, settings: Settings) -> jobs.Sweep:
@@ -56,13 +63,23 @@ def collect_once(database: Database, settings: Settings) -> None:
         workers.forget_old(session)
 
 
-def main() -> None:
-    """Sweep until SIGTERM or SIGINT."""
+def main(arguments: list[str] | None = None) -> int:
+    """Sweep until SIGTERM or SIGINT, or say whether another process does; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m worker.sweeper", description=__doc__.partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="only say whether the sweeper does its rounds")
+    options = parser.parse_args(arguments)
     settings = load_settings()
+    if options.check:
+        return 0 if _last_round_seconds_ago(settings) < _SILENT_SECONDS else 1
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    _sweep_until(stop, settings)
+    return 0
+
+
+def _sweep_until(stop: threading.Event, settings: Settings) -> None:
     database, queue = Database(settings.database), Queue(settings)
     collected = time.monotonic()
     while not stop.is_set():
@@ -73,9 +90,25 @@ def main() -> None:
                 collect_once(database, settings)
         except DependencyDown as error:
             _log.warning("%s", error)
+        else:
+            _sign(settings).touch()
         stop.wait(settings.sweep_seconds)
+    queue.close()
     database.close()
 
 
+def _sign(settings: Settings) -> Path:
+    """A file that is touched after each round."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    return settings.data_dir / "sweeper.alive"
+
+
+def _last_round_seconds_ago(settings: Settings) -> float:
+    try:
+        return time.time() - _sign(settings).stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -310,3 +310,15 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.get_uri()
     finally:
         server.cleanup()
+
+
+@pytest.fixture
+def ports() -> list[int]:
+    """Two free ports."""
+    return [free_port(), free_port()]
+
+
+@pytest.fixture(name="wait_for")
+def _wait_for() -> Callable[..., Any]:
+    """`wait_for(what, look)`."""
+    return wait_for
