@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from multav.video.decode import Frame, decode
-from multav.video.limits import Limits
 from numpy.typing import NDArray
 
 from multav.preprocessing import Preprocessing
+from multav.video.decode import Frame, decode
+from multav.video.limits import Limits
 
 Picture = NDArray[np.uint8]
 
