@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.folded_batch_norm import normalised, one_after_the_other
+from models.halved_conv3d import HalvedConv3d
 from models.space_to_depth_stem import SpaceToDepthStem
 
 BLOCKS: Final = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
@@ -34,7 +36,7 @@ class ResNet3D(nn.Module):
         conv1_t_stride: the stem's stride in time.
         no_max_pool: leave the pooling after the stem out.
         cut_shortcut_gradient: let no gradient through shortcuts of type A, as the original code does.
-        space_to_depth: run the stem in its faster exact form.
+        plain: ordinary convolutions only, without the exact faster forms (to compare with).
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class ResNet3D(nn.Module):
         conv1_t_stride: int = 1,
         no_max_pool: bool = False,
         cut_shortcut_gradient: bool = False,
-        space_to_depth: bool = True,
+        plain: bool = False,
     ) -> None:
         super().__init__()
         if depth not in BLOCKS:
@@ -58,10 +60,9 @@ class ResNet3D(nn.Module):
         widths = [int(width * widen_factor) for width in WIDTHS]
         if min(widths) < 1:
             raise ValueError(f"widen_factor={widen_factor} leaves no channel")
+        self.normalised = one_after_the_other if plain else normalised
         self.conv1: nn.Conv3d = (
-            SpaceToDepthStem(3, widths[0], kernel_time=conv1_t_size, stride_time=conv1_t_stride)
-            if space_to_depth
-            else nn.Conv3d(
+            nn.Conv3d(
                 3,
                 widths[0],
                 kernel_size=(conv1_t_size, 7, 7),
@@ -69,6 +70,8 @@ class ResNet3D(nn.Module):
                 padding=(conv1_t_size // 2, 3, 3),
                 bias=False,
             )
+            if plain
+            else SpaceToDepthStem(3, widths[0], kernel_time=conv1_t_size, stride_time=conv1_t_stride)
         )
         self.bn1 = nn.BatchNorm3d(widths[0])
         self.maxpool = nn.Identity() if no_max_pool else nn.MaxPool3d(kernel_size=3, stride=2, padding=1)
@@ -77,7 +80,9 @@ class ResNet3D(nn.Module):
             layer = []
             for block in range(blocks):
                 stride = 2 if index > 0 and block == 0 else 1
-                layer.append(BasicBlock(channels, width, stride, shortcut, cut_shortcut_gradient))
+                layer.append(
+                    BasicBlock(channels, width, stride, shortcut, cut_shortcut_gradient, plain=plain)
+                )
                 channels = width
             self.add_module(f"layer{index + 1}", nn.Sequential(*layer))
         self.fc = nn.Linear(channels, classes)
@@ -87,7 +92,8 @@ class ResNet3D(nn.Module):
 
     def forward(self, clips: Tensor) -> Tensor:
         """(B, 3, T, H, W) normalised -> (B, classes)."""
-        features = self.maxpool(functional.relu(self.bn1(self.conv1(clips)), inplace=True))
+        # The largest of the rectified is the largest, rectified: the order that rectifies an eighth of the values.
+        features = functional.relu(self.maxpool(self.normalised(self.conv1, self.bn1, clips)), inplace=True)
         for index in range(1, 5):
             features = self.get_submodule(f"layer{index}")(features)
         # (B, C, T, H, W) -> (B, C)
@@ -98,11 +104,15 @@ class ResNet3D(nn.Module):
 class BasicBlock(nn.Module):
     """conv 3x3x3 - BN - ReLU - conv 3x3x3 - BN - (+ shortcut) - ReLU."""
 
-    def __init__(self, channels: int, width: int, stride: int, shortcut: str, cut_gradient: bool) -> None:
+    def __init__(
+        self, channels: int, width: int, stride: int, shortcut: str, cut_gradient: bool, *, plain: bool
+    ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv3d(channels, width, 3, stride=stride, padding=1, bias=False)
+        convolution = nn.Conv3d if plain else HalvedConv3d
+        self.normalised = one_after_the_other if plain else normalised
+        self.conv1 = convolution(channels, width, 3, stride=stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm3d(width)
-        self.conv2 = nn.Conv3d(width, width, 3, padding=1, bias=False)
+        self.conv2 = convolution(width, width, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm3d(width)
         self.downsample: nn.Module | None = None
         if stride != 1 or channels != width:
@@ -117,8 +127,8 @@ class BasicBlock(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, channels, T, H, W) -> (B, width, T / stride, H / stride, W / stride)."""
         shortcut = features if self.downsample is None else self.downsample(features)
-        out = functional.relu(self.bn1(self.conv1(features)), inplace=True)
-        return functional.relu(self.bn2(self.conv2(out)) + shortcut, inplace=True)
+        out = functional.relu(self.normalised(self.conv1, self.bn1, features), inplace=True)
+        return functional.relu(self.normalised(self.conv2, self.bn2, out).add_(shortcut), inplace=True)
 
 
 class ZeroPadShortcut(nn.Module):

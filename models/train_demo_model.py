@@ -133,7 +133,7 @@ def train(clips: LabelledClips, recipe: Recipe) -> PixelClassifier:
     generator = torch.Generator().manual_seed(recipe.seed)
     card = demo_card(recipe, {})
     # no input gradient is needed here, and without one the plain stem is the faster form of the same thing
-    plain = card.model_copy(update={"arguments": card.arguments | {"space_to_depth": False}})
+    plain = card.model_copy(update={"arguments": card.arguments | {"plain": True}})
     classifier = PixelClassifier(build(plain), card)
     average_weights = get_ema_multi_avg_fn(recipe.average)  # type: ignore[no-untyped-call]
     average = AveragedModel(classifier, multi_avg_fn=average_weights, use_buffers=True)

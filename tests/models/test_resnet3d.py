@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from models.halved_conv3d import HalvedConv3d
 from models.resnet3d import ResNet3D
 from models.space_to_depth_stem import SpaceToDepthStem
 
@@ -59,9 +60,13 @@ def test_shapes(frames: int, shapes: list[tuple[int, ...]]) -> None:
 
 @pytest.mark.parametrize("size", [(8, 56, 56), (5, 57, 64), (4, 112, 97), (1, 7, 7)])
 @pytest.mark.parametrize(("kernel_time", "stride_time"), [(7, 1), (7, 2), (3, 1), (1, 1)])
-def test_the_stem_is_exact(size: tuple[int, int, int], kernel_time: int, stride_time: int) -> None:
+@pytest.mark.parametrize("narrow", [True, False], ids=["narrow", "wide"])
+def test_the_stem_is_exact(
+    size: tuple[int, int, int], kernel_time: int, stride_time: int, narrow: bool
+) -> None:
     torch.manual_seed(0)
-    stem = SpaceToDepthStem(3, 5, kernel_time=kernel_time, stride_time=stride_time).double()
+    stem = SpaceToDepthStem(3, 5, kernel_time=kernel_time, stride_time=stride_time, narrow_vectors=narrow)
+    stem = stem.double()
     plain = nn.Conv3d(3, 5, (kernel_time, 7, 7), (stride_time, 2, 2), (kernel_time // 2, 3, 3), bias=False)
     plain.double().load_state_dict(stem.state_dict())
     x, y = twins(2, 3, *size, dtype=torch.float64)
@@ -74,6 +79,24 @@ def test_the_stem_is_exact(size: tuple[int, int, int], kernel_time: int, stride_
     torch.testing.assert_close(stem.weight.grad, plain.weight.grad, atol=1e-10, rtol=0)
 
 
+@pytest.mark.parametrize("size", [(8, 9, 10), (7, 8, 9), (1, 14, 13), (5, 17, 8), (2, 7, 7), (4, 4, 3)])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_the_halved_convolution_is_exact(size: tuple[int, int, int], stride: int, batch: int) -> None:
+    torch.manual_seed(0)
+    halved = HalvedConv3d(8, 16, 3, stride=stride, padding=1, bias=False)
+    plain = nn.Conv3d(8, 16, 3, stride=stride, padding=1, bias=False)
+    plain.load_state_dict(halved.state_dict())
+    x, y = twins(batch, 8, *size)
+    ours, theirs = halved(x), plain(y)
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+    weights = torch.randn_like(theirs)
+    (ours * weights).sum().backward()
+    (theirs * weights).sum().backward()
+    torch.testing.assert_close(x.grad, y.grad, atol=1e-5, rtol=0)
+    torch.testing.assert_close(halved.weight.grad, plain.weight.grad, atol=1e-3, rtol=1e-4)
+
+
 def twins(*shape: int, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor]:
     """The same random leaf twice."""
     values = torch.rand(*shape, generator=torch.Generator().manual_seed(1), dtype=dtype)
@@ -84,16 +107,41 @@ def twins(*shape: int, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor
 @pytest.mark.parametrize(
     "options", [{}, {"conv1_t_size": 3, "no_max_pool": True}, {"conv1_t_stride": 2}], ids=str
 )
-def test_the_fast_network_equals_the_plain_one(shortcut: str, options: dict[str, object]) -> None:
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+def test_the_fast_network_equals_the_plain_one(
+    shortcut: str, options: dict[str, object], training: bool
+) -> None:
     torch.manual_seed(0)
-    fast = ResNet3D(6, widen_factor=0.125, shortcut=shortcut, **options).eval()
-    plain = ResNet3D(6, widen_factor=0.125, shortcut=shortcut, space_to_depth=False, **options).eval()
+    fast = ResNet3D(6, widen_factor=0.125, shortcut=shortcut, **options).train(training)
+    plain = ResNet3D(6, widen_factor=0.125, shortcut=shortcut, plain=True, **options).train(training)
+    for name, tensor in fast.state_dict().items():
+        # Batch norms that change something: the folded ones must do the same.
+        if "bn" in name and tensor.is_floating_point():
+            tensor.uniform_(0.5, 1.5)
     plain.load_state_dict(fast.state_dict())
-    x, y = twins(2, 3, 8, 40, 44)
-    fast(x).square().sum().backward()
-    plain(y).square().sum().backward()
-    torch.testing.assert_close(fast(x), plain(y), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(x.grad, y.grad, atol=1e-5, rtol=1e-4)
+    fast, plain = fast.double(), plain.double()
+    x, y = twins(2, 3, 8, 40, 44, dtype=torch.float64)
+    ours, theirs = fast(x), plain(y)
+    ours.square().sum().backward()
+    theirs.square().sum().backward()
+    torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(x.grad, y.grad, atol=1e-9, rtol=1e-9)
+    for (name, one), other in zip(fast.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(
+            one.grad, other.grad, atol=1e-8, rtol=1e-8, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+def test_a_watched_batch_norm_is_not_folded_away() -> None:
+    torch.manual_seed(0)
+    net = ResNet3D(6, widen_factor=0.125).eval()
+    seen: list[torch.Tensor] = []
+    net.layer1[0].bn1.register_forward_hook(lambda *args: seen.append(args[2]))
+    clip = torch.rand(1, 3, 8, 32, 32)
+    watched = net(clip)
+    assert [tuple(tensor.shape) for tensor in seen] == [(1, 8, 4, 8, 8)]
+    net.layer1[0].bn1._forward_hooks.clear()
+    torch.testing.assert_close(net(clip), watched, atol=1e-5, rtol=1e-5)
 
 
 def test_the_original_cuts_the_gradient_of_shortcut_a() -> None:

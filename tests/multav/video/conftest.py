@@ -155,13 +155,25 @@ def long_clip(film: Film) -> Path:
 
 
 @pytest.fixture
+def sandboxed_child() -> Callable[[], psutil.Process]:
+    """Finds the one living decoder or encoder of this process, whatever other children it has."""
+
+    def find() -> psutil.Process:
+        living = (child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE)
+        (found,) = (child for child in living if child.cmdline()[1:4] == ["-I", "-S", "-c"])
+        return found
+
+    return find
+
+
+@pytest.fixture
 def nothing_left() -> Iterator[None]:
     """No process and no open file may be left by the test."""
     gc.collect()
     before = set(os.listdir("/proc/self/fd"))
-    children = {child.pid for child in psutil.Process().children(recursive=True)}
+    children = {child.pid for child in psutil.Process().children()}
     yield
     gc.collect()
-    left = {child.pid for child in psutil.Process().children(recursive=True)} - children
+    left = {child.pid for child in psutil.Process().children()} - children
     assert not left, "a child process is still there"
     assert len(os.listdir("/proc/self/fd")) <= len(before), "a file is still open"

@@ -1,6 +1,5 @@
 """Frames come out upright, exact, in order and at their times; and nothing is left behind."""
 
-import os
 import signal
 import struct
 import time
@@ -186,30 +185,26 @@ def test_an_exception_of_the_consumer_passes_through(clip):
         consume()
 
 
-def decoder_of_this_process():
-    return psutil.Process().children()[0]
-
-
-def decode_and_send(path, sent, limits=None):
+def decode_and_send(find_child, path, sent, limits=None):
     """Decode `path` whole; after three frames the decoder gets the signal `sent`."""
     with decode(path, limits) as frames:
         for index, _ in enumerate(frames):
             if index == 3:
-                os.kill(decoder_of_this_process().pid, sent)
+                find_child().send_signal(sent)
 
 
 @pytest.mark.usefixtures("nothing_left")
 @pytest.mark.parametrize(("sent", "words"), [(signal.SIGKILL, "was killed"), (signal.SIGSEGV, "SIGSEGV")])
-def test_a_decoder_that_dies_means_an_undecodable_video(long_clip, sent, words):
+def test_a_decoder_that_dies_means_an_undecodable_video(long_clip, sandboxed_child, sent, words):
     with pytest.raises(UndecodableVideo, match=words):
-        decode_and_send(long_clip, sent)
+        decode_and_send(sandboxed_child, long_clip, sent)
 
 
 @pytest.mark.usefixtures("nothing_left")
-def test_a_hanging_decoder_is_given_up(long_clip):
+def test_a_hanging_decoder_is_given_up(long_clip, sandboxed_child):
     started = time.monotonic()
     with pytest.raises(UndecodableVideo, match="gave no sign for 1 s"):
-        decode_and_send(long_clip, signal.SIGSTOP, Limits(stall_seconds=1))
+        decode_and_send(sandboxed_child, long_clip, signal.SIGSTOP, Limits(stall_seconds=1))
     assert time.monotonic() - started < 5
 
 
@@ -222,10 +217,10 @@ def test_a_slow_consumer_uses_up_no_waiting_time(clip):
     assert frames.summary.frames == 50
 
 
-def test_memory_is_flat_and_the_decoder_waits(long_clip):
+def test_memory_is_flat_and_the_decoder_waits(long_clip, sandboxed_child):
     sizes = {}
     with decode(long_clip) as frames:
-        child = decoder_of_this_process()
+        child = sandboxed_child()
         for index, _ in enumerate(frames):
             if index in (300, 850):
                 sizes[index] = child.memory_info().rss + psutil.Process().memory_info().rss

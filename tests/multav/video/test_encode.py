@@ -1,12 +1,10 @@
 """Written files hold the pictures, times and sound that they were given, or do not exist."""
 
 import os
-import signal
 from fractions import Fraction
 
 import av
 import numpy as np
-import psutil
 import pytest
 
 from multav.errors import EncodingFailed
@@ -173,7 +171,7 @@ def test_an_older_file_stays_until_the_new_one_is_complete(tmp_path, paint):
 
 
 @pytest.mark.usefixtures("nothing_left")
-def test_a_killed_encoder_is_a_failed_encoding(tmp_path, paint):
+def test_a_killed_encoder_is_a_failed_encoding(tmp_path, paint, sandboxed_child):
     def killed():
         with encode(
             tmp_path / "out.mp4", "h264-mp4", width=64, height=48, time_base="1/25", frame_rate=25
@@ -181,7 +179,7 @@ def test_a_killed_encoder_is_a_failed_encoding(tmp_path, paint):
             for index in range(1000):
                 writer.write(paint(64, 48), index)
                 if index == 3:
-                    os.kill(psutil.Process().children()[0].pid, signal.SIGKILL)
+                    sandboxed_child().kill()
 
     with pytest.raises(EncodingFailed, match="was killed"):
         killed()

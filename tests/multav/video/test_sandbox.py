@@ -106,11 +106,11 @@ def test_no_network():
             server.accept()
 
 
-def test_the_decoder_sees_an_empty_environment_and_its_own_session(long_clip, monkeypatch):
+def test_the_decoder_sees_an_empty_environment_and_its_own_session(long_clip, monkeypatch, sandboxed_child):
     monkeypatch.setenv("MULTAV_SECRET", "do not pass on")
     with decode(long_clip) as frames:
         next(iter(frames))
-        child = psutil.Process().children()[0]
+        child = sandboxed_child()
         assert not any(name.startswith(("MULTAV", "PATH", "HOME", "PYTHON")) for name in child.environ())
         assert os.getsid(child.pid) == child.pid
         assert child.cwd() == "/"
@@ -121,10 +121,10 @@ def test_the_decoder_sees_an_empty_environment_and_its_own_session(long_clip, mo
         assert opened == {"long.mp4"}
 
 
-def test_the_decoder_loads_neither_torch_nor_numpy_nor_pydantic(long_clip):
+def test_the_decoder_loads_neither_torch_nor_numpy_nor_pydantic(long_clip, sandboxed_child):
     with decode(long_clip) as frames:
         next(iter(frames))
-        child = psutil.Process().children()[0]
+        child = sandboxed_child()
         mapped = " ".join(each.path for each in child.memory_maps())
     assert "libav" in mapped
     for heavy in ("torch", "numpy", "pydantic"):
