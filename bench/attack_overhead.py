@@ -7,7 +7,8 @@ One T-step `multav.craft` on a 3D ResNet-18 (full width, 16x112x112, float32), d
 convolutions everywhere), which is what one would write without this library. The attack also evaluates its last clip
 (T + 1 forwards, T gradients), because its logits and its loss are part of the result.
 
-The variants are timed in turn, round after round; a ratio is the median over the rounds of the ratio within one.
+All of them keep their memory as a worker process does (`worker/memory.py`). The variants are timed in turn, round
+after round; a ratio is the median over the rounds of the ratio within one.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from torch.nn import functional
 
 import multav
 from models.resnet3d import ResNet3D
+from worker.memory import keep_large_buffers
 
 CLASSES = 101
 
@@ -38,6 +40,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    keep_large_buffers()
     torch.manual_seed(0)
     fast, plain = ResNet3D(CLASSES).eval(), ResNet3D(CLASSES, plain=True).eval()
     plain.load_state_dict(fast.state_dict())

@@ -15,6 +15,7 @@ from store.queue import Queue
 from store.settings import Settings
 from worker.devices import choose_device, pool_size, share_threads
 from worker.folders import WorkFolders
+from worker.memory import keep_large_buffers
 from worker.model_cache import ModelCache, warm_up
 from worker.run_job import run_job
 from worker.running_job import Flag
@@ -34,6 +35,7 @@ class WorkerProcess:
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self.database = Database(settings.database)
         self.queue = Queue(settings)
+        keep_large_buffers()
         threads = share_threads(pool_size(settings))
         self.device = choose_device(settings, _index_in_pool())
         self.models = ModelCache(self.database, self.device, settings.loaded_models)
