@@ -146,7 +146,7 @@ async def wait_for(
     deadline, pause = time.monotonic() + seconds, 0.02
     while not job.finished and time.monotonic() < deadline:
         await asyncio.sleep(min(pause, max(0.0, deadline - time.monotonic())))
-        pause = min(0.15, pause * 1.3)
+        pause = min(0.06, pause * 1.3)
         job, made = await run_in_threadpool(read_job, context, job.id)
     return job, made
 
