@@ -50,5 +50,5 @@ bench: install ## figures of bench/README.md again
 	$(RUN)/python bench/attack_overhead.py
 	$(RUN)/python bench/service_overhead.py
 
-clean: ## remove everything that was made here
-	rm -rf $(VENV) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
+clean: ## remove everything that was made here but your data (multav-data stays)
+	rm -rf $(VENV) build dist demo-output multav-output .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

@@ -4,6 +4,7 @@
 
 Purely synthetic: no video and no picture is needed, other than for the measurement at the end. Each clip is
 seen mirrored, turned and reversed in time with the label that follows, which makes sixteen clips of one.
+The page about the model (`models.demo_model_page`) is written beside the checkpoint.
 Takes about 1 minute for the clips and 6 for the training on two cores.
 """
 
@@ -23,6 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.architectures import build
 from models.checkpoints import load, save
+from models.demo_model_page import write_page
 from models.evaluate_demo_model import evaluate, picture_scores, print_scores, sample_pictures
 from models.pixel_classifier import PixelClassifier
 from multav.geometry import InputGeometry
@@ -82,7 +84,7 @@ def main() -> None:
     print_scores(scores)
     metrics = {name: round(score.accuracy, 4) for name, score in scores.items()}
     save(PixelClassifier(classifier.backbone, demo_card(recipe, metrics)), arguments.out)
-    print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.2f} MB")
+    print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.2f} MB, page {write_page(arguments.out)}")
 
 
 def demo_card(recipe: Recipe, metrics: dict[str, float]) -> ModelCard:

@@ -1,6 +1,7 @@
 """A small client of the HTTP service: post a video, follow its job, fetch what it made."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ Json = dict[str, Any]
 _FINISHED = frozenset({"succeeded", "failed", "cancelled"})
 # Uploads and downloads may take long, answers may not.
 _TIMEOUT = httpx.Timeout(30.0, write=300.0)
+_SCHEME = re.compile(r"https?:|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 class ServiceProblem(MultavError):
@@ -31,11 +33,27 @@ class ServiceProblem(MultavError):
         return self._body
 
 
+def service_url(text: str) -> str:
+    """`text` as the URL of a service; `host:port` alone means http. Raises ValueError with what is wrong."""
+    url = text if _SCHEME.match(text) else f"http://{text}"
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"{text!r} is not a URL ({error}): write http://HOST:PORT") from error
+    wrong = parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.fragment
+    if wrong or len(text.split()) != 1:
+        raise ValueError(f"{text!r} is not the URL of a service: write http://HOST:PORT")
+    if parsed.port is not None and not 1 <= parsed.port <= 65535:
+        raise ValueError(f"{text!r} has the port {parsed.port}: ports are 1 to 65535")
+    return url
+
+
 class Client:
     """Talks to one service; use as a context manager."""
 
     def __init__(self, base_url: str = "http://127.0.0.1:8000") -> None:
-        self._http = httpx.Client(base_url=base_url, timeout=_TIMEOUT)
+        """A client of the service at `base_url`. Raises ValueError when that is not a URL."""
+        self._http = httpx.Client(base_url=service_url(base_url), timeout=_TIMEOUT)
 
     def attack(
         self, video: Path | str, spec: Mapping[str, Any] | None = None, *, key: str | None = None
@@ -153,7 +171,8 @@ def _body(answer: httpx.Response) -> Json:
     try:
         body: Json = answer.json()
     except ValueError:
-        body = {"detail": f"HTTP {answer.status_code} without JSON: {answer.text[:200]}"}
+        body = {"detail": f"HTTP {answer.status_code} without JSON from {answer.url}: {answer.text[:200]}"}
+        raise ServiceProblem(answer.status_code, body) from None
     if answer.is_error:
         raise ServiceProblem(answer.status_code, body)
     return body

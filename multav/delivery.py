@@ -138,7 +138,15 @@ class Deliverer:
                 continue
             if file is not None:
                 file.path.unlink()
-            file = self._verify(rung, self._write(rung))
+                file = None
+            try:
+                file = self._verify(rung, self._write(rung))
+            except EncodingFailed as error:
+                # An encoder may not take this size; another one may.
+                if rung is rungs[-1]:
+                    raise
+                tried.append({**entry, "bytes": None, "outcome": f"failed: {error.detail}"})
+                continue
             survived = adversarial(file.prediction)
             tried.append(
                 {

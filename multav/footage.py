@@ -1,6 +1,6 @@
 """The pictures that an attack starts from: a video's own frames, or what a model makes of them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from multav.preprocessing import Preprocessing
-from multav.video.decode import Frame, decode
+from multav.video.decode import Frame, Frames, Summary, decode
 from multav.video.limits import Limits
 
 Picture = NDArray[np.uint8]
@@ -21,25 +21,28 @@ class Footage:
     """A video file that can be read again and again, picture by picture.
 
     With `resize` (domain `model_input`) each frame is resized, cropped and rounded to 8 bits first, as the
-    paper's loader does; with `keep` only frames of those indices are given.
+    paper's loader does; with `keep` only frames of those indices are given. `on_end` hears what a whole pass found.
     """
 
     path: Path
     limits: Limits
     resize: Preprocessing | None = None
     keep: frozenset[int] | None = None
+    on_end: Callable[[Summary], None] | None = None
 
     @contextmanager
     def open(self) -> Iterator[Iterator[Frame]]:
         """The frames in order; decoding ends when the context is left. Raises the `BadVideo` family."""
         with decode(self.path, self.limits) as frames:
-            yield self._frames(iter(frames))
+            yield self._frames(frames)
 
-    def _frames(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+    def _frames(self, frames: Frames) -> Iterator[Frame]:
         for index, frame in enumerate(frames):
             if self.keep is not None and index not in self.keep:
                 continue
             yield frame if self.resize is None else Frame(shrink(frame.rgb, self.resize), frame.pts)
+        if self.on_end is not None and frames.summary is not None:
+            self.on_end(frames.summary)
 
 
 def shrink(picture: Picture, resize: Preprocessing) -> Picture:

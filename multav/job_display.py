@@ -1,6 +1,7 @@
 """A job in a terminal: a progress bar while it runs, a table when it has ended."""
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
@@ -35,38 +36,66 @@ def _stage(job: Json) -> str:
     return "crafting" if progress["done"] < progress["total"] else "encoding and verifying"
 
 
+def show_failure(job: Json, console: Console) -> None:
+    """Print how a job ended that did not succeed, and why."""
+    detail = (job["problem"] or {}).get("detail", "")
+    console.print(f"[red]job {job['state']}[/]{': ' if detail else ''}{escape(detail)}")
+
+
 def show_result(result: Json, console: Console) -> None:
     """Print the result of an attack job as a table."""
     change, delivery = result["perturbation"], result["delivery"]
     rows = {
         "clean video": _said(result["clean"]),
-        "adversarial pictures": _said(result["adversarial"]),
+        "crafted frames": _said(result["adversarial"]),
         "delivered file, decoded again": _said(result["delivered"]),
         "fools the model": f"{_yes(result['success'])} as crafted, {_yes(result['success_delivered'])} as delivered",
-        "bound respected": f"{_yes(change['bound_respected'])}, on every crafted 8-bit value"
-        + ("" if change["ratio_max"] is None else f" (largest ratio {change['ratio_max']:.4f})"),
-        "PSNR, SSIM": "nothing changed"
+        "bound, crafted frames": _crafted_bound(change),
+        "bound, delivered file": _delivered_bound(delivery),
+        "PSNR, SSIM of crafted frames": "nothing changed"
         if change["psnr_db"] is None
         else f"{change['psnr_db']:.1f} dB, {change['ssim']:.4f}",
         "file": f"{delivery['codec']}, {delivery['bytes'] / 1e6:.2f} MB",
         "tried": ", ".join(_rung(rung) for rung in delivery["tried"]),
         "sound": "carried over untouched"
         if delivery["audio"]["copied"]
-        else delivery["audio"]["reason"] or "none",
+        else escape(delivery["audio"]["reason"] or "none"),
     }
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, value in rows.items():
         table.add_row(name, value)
-    console.print(table)
+    console.print(table, soft_wrap=False)
+
+
+def _crafted_bound(change: Json) -> str:
+    """Whether the frames that the attack made keep its bound, and how far they went."""
+    most = f"largest change {change['linf'] * 255:.0f} of 255 levels"
+    if change["ratio_max"] is not None:
+        most += f", largest ratio {change['ratio_max']:.4f}"
+    kept = "[green]bound respected[/] on every pixel" if change["bound_respected"] else "[red]bound broken[/]"
+    return f"{kept} ({most})"
+
+
+def _delivered_bound(delivery: Json) -> str:
+    """Whether the written file, decoded again, keeps the bound; a lossy one may add to what was crafted."""
+    if delivery["lossless"]:
+        kept = "[green]bound respected[/]" if delivery["bound_respected"] else "[red]bound broken[/]"
+        return f"{kept}, measured on the file, which is lossless"
+    if delivery["bound_respected"]:
+        return "[green]bound respected[/], measured on the file, although its compression is lossy"
+    return (
+        "[yellow]exceeded on some pixels[/], measured on the file: lossy compression adds changes of its own; "
+        "a lossless output (vp9-mp4, ffv1-mkv, h264rgb-mp4) keeps the bound"
+    )
 
 
 def _said(prediction: Json) -> str:
-    return f"{prediction['label']} ({prediction['confidence']:.0%})"
+    return f"{escape(prediction['label'])} ({prediction['confidence']:.0%})"
 
 
 def _rung(rung: Json) -> str:
     name = rung["output"] if rung["crf"] is None else f"{rung['output']} crf {rung['crf']}"
-    return f"{name}: {rung['outcome']}"
+    return f"{name}: {escape(rung['outcome'])}"
 
 
 def _yes(value: bool) -> str:

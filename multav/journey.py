@@ -34,6 +34,7 @@ from multav.preprocessing import Preprocessing, no_preprocessing, preprocessing
 from multav.progress import Pace, Progress
 from multav.quantise import LevelBounds
 from multav.tensor_file import TensorFile
+from multav.video.decode import Summary
 from multav.video.encode import encode
 from multav.video.formats import FORMATS
 from multav.video.info import VideoInfo
@@ -86,6 +87,7 @@ class Journey:
     check: Callable[[], None]
     timings: dict[str, float] = field(default_factory=dict)
     frames: int = 0
+    damaged: bool = False
 
     def run(self) -> tuple[dict[str, Any], tuple[ArtifactFile, ...]]:
         """The result object and the files."""
@@ -134,9 +136,12 @@ class Journey:
     def footage(self) -> Footage:
         """The attacked pictures; frames outside the one clip are left out of the model's domain."""
         if self.request.domain == "source":
-            return Footage(self.path, self.limits)
+            return Footage(self.path, self.limits, on_end=self._note)
         resize = preprocessing(self.geometry, self.info.height, self.info.width)
-        return Footage(self.path, self.limits, resize=resize)
+        return Footage(self.path, self.limits, resize=resize, on_end=self._note)
+
+    def _note(self, summary: Summary) -> None:
+        self.damaged = summary.damaged
 
     @cached_property
     def segments(self) -> Segments:
@@ -298,6 +303,8 @@ class Journey:
                 "height": self.size[0],
                 "frames": self.frames,
                 "windows": self.windows,
+                # Parts of the source were missing or could not be decoded: the attack is on the rest.
+                "damaged": self.damaged,
             },
             "losses": crafting.losses,
             "gradient_evaluations": self.windows * self.request.attack.steps,

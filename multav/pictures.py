@@ -28,10 +28,8 @@ def thin(picture: Picture, longest: int) -> Picture:
     step = -(-max(picture.shape[:2]) // longest)
     thinned = picture[::step, ::step]
     height, width = (max(2, side - side % 2) for side in thinned.shape[:2])
-    if thinned.shape[0] < height or thinned.shape[1] < width:
-        thinned = np.pad(
-            thinned, ((0, height - thinned.shape[0]), (0, width - thinned.shape[1]), (0, 0)), mode="edge"
-        )
+    missing = [(0, max(0, side - have)) for side, have in zip((height, width), thinned.shape, strict=False)]
+    thinned = np.pad(thinned, (*missing, (0, 0)), mode="edge")
     return np.ascontiguousarray(thinned[:height, :width])
 
 

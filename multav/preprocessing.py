@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from multav.geometry import InputGeometry
 
@@ -70,8 +69,8 @@ def preprocessing(
     short = min(height, width)
     tall = geometry.short_side if height == short else geometry.short_side * height // short
     wide = geometry.short_side if width == short else geometry.short_side * width // short
-    rows, top = _seen(_resize_matrix(height, tall), geometry.height)
-    columns, left = _seen(_resize_matrix(width, wide), geometry.width)
+    rows, top = _resize_rows(height, tall, geometry.height)
+    columns, left = _resize_rows(width, wide, geometry.width)
     return Preprocessing(rows.to(device), columns.to(device), top, left)
 
 
@@ -80,24 +79,25 @@ def no_preprocessing(height: int, width: int, device: torch.device | str = "cpu"
     return Preprocessing(torch.eye(height, device=device), torch.eye(width, device=device), 0, 0)
 
 
-def _resize_matrix(source: int, target: int) -> Tensor:
-    """(target, source) weights of the antialiased bilinear resize of one axis: what it makes of unit vectors."""
-    if source == target:
-        return torch.eye(source)
-    units = torch.eye(source).reshape(1, 1, source, source)
-    resized = functional.interpolate(
-        units, size=(target, source), mode="bilinear", antialias=True, align_corners=False
-    )
-    return resized.reshape(target, source)
+def _resize_rows(source: int, target: int, crop: int) -> tuple[Tensor, int]:
+    """The centre `crop` rows of the antialiased bilinear resize of one axis, on the values that they use.
 
-
-def _seen(matrix: Tensor, crop: int) -> tuple[Tensor, int]:
-    """Keep the centre `crop` output rows of `matrix` and the input columns that they use; and the first of those."""
-    offset = round((matrix.shape[0] - crop) / 2)
-    kept = matrix[offset : offset + crop]
-    used = torch.nonzero(kept.abs().sum(dim=0)).flatten()
-    first, last = int(used[0]), int(used[-1])
-    return kept[:, first : last + 1].contiguous(), first
+    Returns float32 weights (crop, used) and the first used value. Each output is the mean of the values around its
+    centre under a triangle, which is two values wide, or two outputs where the axis shrinks; in float32 throughout, as
+    torch does it, so that both agree to rounding. Only what is used is ever
+    made: an axis may be long, and the whole matrix would be its square.
+    """
+    offset = round((target - crop) / 2)
+    scale = source / target
+    reach = max(scale, 1.0)
+    centres = (torch.arange(offset, offset + crop, dtype=torch.float32) + 0.5) * scale
+    first, last = max(0, int(centres[0] - reach - 1)), min(source, int(centres[-1] + reach + 2))
+    places = torch.arange(first, last, dtype=torch.float32) + 0.5
+    weights = (1 - (places - centres[:, None]).abs() / reach).clamp_min(0)
+    weights /= weights.sum(1, keepdim=True)
+    used = torch.nonzero(weights.sum(0)).flatten()
+    start, stop = int(used[0]), int(used[-1]) + 1
+    return weights[:, start:stop].contiguous(), first + start
 
 
 def _is_identity(matrix: Tensor) -> bool:

@@ -1,7 +1,9 @@
 """From a video file to its verified adversarial version: the library's front door to `multav.journey`."""
 
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from multav.attacks.spec import AttackSpec
 from multav.frozen_model import frozen
 from multav.geometry import InputGeometry
 from multav.journey import ArtifactFile, Journey
+from multav.local_file import existing_file
 from multav.progress import Progress
 from multav.video.limits import Limits
 
@@ -56,22 +59,25 @@ def attack_video(
     attacked window.
 
     The model runs on the device of its parameters and is given back as it was found. Raises `InvalidSpec`,
-    the `BadVideo` family, `OutputTooLarge` and `EncodingFailed`.
+    `FileNotFoundError`, the `BadVideo` family, `OutputTooLarge` and `EncodingFailed`.
     """
+    source = existing_file(path)
     request = _as_request(attack, options)
     geometry = geometry or getattr(model, "geometry", None)
     classes = classes or getattr(model, "classes", None)
     if geometry is None or classes is None:
         raise TypeError("the model has no `geometry` or no `classes`: pass them as arguments")
-    target = Path(folder) if folder is not None else Path(tempfile.mkdtemp(prefix="multav-"))
-    target.mkdir(parents=True, exist_ok=True)
-    with frozen(model), tempfile.TemporaryDirectory(prefix=".crafting-", dir=target) as scratch:
+    with (
+        _target(folder) as target,
+        frozen(model),
+        tempfile.TemporaryDirectory(prefix=".crafting-", dir=target) as scratch,
+    ):
         journey = Journey(
-            path=Path(path),
+            path=source,
             model=model,
             request=request,
             folder=target,
-            name=name or Path(path).stem,
+            name=name or source.stem,
             scratch=Path(scratch),
             geometry=geometry,
             classes=tuple(classes),
@@ -82,6 +88,22 @@ def attack_video(
         )
         result, artifacts = journey.run()
     return AttackOutcome(result, artifacts)
+
+
+@contextmanager
+def _target(folder: Path | str | None) -> Iterator[Path]:
+    """The folder of the files; a temporary one does not outlive a failure."""
+    if folder is not None:
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        yield target
+        return
+    target = Path(tempfile.mkdtemp(prefix="multav-"))
+    try:
+        yield target
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
 
 
 def _as_request(

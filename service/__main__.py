@@ -9,15 +9,18 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from service.commands import api_command, sweeper_command
+from service.instance import CannotStart
 from store.settings import PREFIX, Settings, load_settings
 
 _EPILOG = """\
 parts:
   (none)      everything on this machine: SQLite, Valkey, worker, sweeper, API; Ctrl-C stops it
   migrate     bring the database's schema up to date and register the shipped models, then end
-  api         the HTTP API alone (needs MULTAV_DATABASE_URL and MULTAV_BROKER_URL)
+  api         the HTTP API alone
   worker      a worker alone, started again when it dies or takes no work
   sweeper     the sweeper alone
+              (these three need MULTAV_BROKER_URL, and a database that was migrated: MULTAV_DATABASE_URL, or
+              SQLite in the data folder)
   settings    list every setting with its value and meaning, then end
 
 Every setting is an environment variable MULTAV_<NAME>.
@@ -54,7 +57,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    return _run(options.part, settings)
+    try:
+        return _run(options.part, settings)
+    except CannotStart as reason:
+        print(f"multav cannot start: {reason}", file=sys.stderr)
+        return 1
 
 
 def _run(part: str, settings: Settings) -> int:
@@ -68,6 +75,7 @@ def _run(part: str, settings: Settings) -> int:
     if part == "migrate":
         embedded.prepare(settings)
         return 0
+    embedded.require_parts(settings)
     if part == "worker":
         return embedded.serve_worker(settings)
     command = api_command(settings) if part == "api" else sweeper_command()

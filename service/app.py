@@ -19,7 +19,8 @@ from store.settings import Settings, load_settings
 _DESCRIPTION = """\
 POST a video, get its adversarial version, verified after encoding. Attacks are multiplicative (MultAV, under a
 ratio bound) or additive. Every error is `application/problem+json` with a stable `code`. Every POST takes an
-`Idempotency-Key`: the same key and request give the first answer again, for a day.
+`Idempotency-Key` (but cancelling, which may be repeated as it is): the same key and request give the first answer
+again, for a day.
 """
 
 
@@ -64,5 +65,17 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(schemas["Problem"].pop("$defs", {}))
+        _say_problems(document)
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _say_problems(document: dict[str, Any]) -> None:
+    """Where the framework speaks of its own validation errors, speak of problems: those are what is answered."""
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            refusal = operation.get("responses", {}).get("422")
+            if refusal is not None and "application/json" in refusal.get("content", {}):
+                operation["responses"]["422"] = problems.problems(422)[422]
+    for unused in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(unused, None)

@@ -156,7 +156,7 @@ def wait_seconds(prefer: list[str]) -> float | None:
     for header in prefer:
         for preference in header.split(","):
             name = preference.partition(";")[0].strip().lower()
-            if not name.startswith("wait"):
+            if name.partition("=")[0].strip() != "wait":
                 continue
             found = _WAIT.match(name)
             if found is None:

@@ -13,7 +13,7 @@ from service.problems import ProblemResponse
 from store import blobs
 from store.database import Database
 
-_RANGE: Final = re.compile(r"^bytes=(\d*)-(\d*)$")
+_RANGE: Final = re.compile(r"^bytes=(\d{0,18})-(\d{0,18})$", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,22 @@ def disposition(filename: str) -> str:
 
 
 def _span(request: Request, size: int, etag: str) -> tuple[int, int] | None:
-    """First byte and end of what is asked for; None when it lies outside. Several ranges mean everything."""
+    """First byte and end of what is asked for; None when it lies outside. Several ranges mean everything.
+
+    A range is for GET alone, and one that ends before it begins is none (RFC 9110, 14).
+    """
     if_range = request.headers.get("if-range")
     found = _RANGE.match(request.headers.get("range", "").strip())
-    if found is None or not any(found.groups()) or (if_range is not None and if_range != etag):
+    if (
+        request.method != "GET"
+        or found is None
+        or not any(found.groups())
+        or (if_range is not None and if_range != etag)
+    ):
         return 0, size
     first, last = found.groups()
+    if first and last and int(last) < int(first):
+        return 0, size
     if not first:
         length = int(last)
         return (max(0, size - length), size) if length and size else None

@@ -15,12 +15,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 from rich.console import Console
+from rich.markup import escape
 
+from multav.attack_request import AttackRequest
 from multav.client import Client, ServiceProblem
-from multav.job_display import follow, show_result
+from multav.errors import InvalidSpec
+from multav.job_display import follow, show_failure, show_result
+from multav.local_file import existing_file, usable_folder
+from multav.terminal import terminal
 
 SAMPLE = Path(__file__).resolve().parent.parent / "samples" / "bigbuckbunny.mp4"
 _START_SECONDS = 60
@@ -28,34 +34,39 @@ _STOP_SECONDS = 20
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the demo; 0 when the delivered video fools the model."""
+    """Run the demo; 0 when the delivered video fools the model, 1 when not, 2 for wrong options."""
     options = _options(arguments)
-    console = Console(highlight=False)
+    console = terminal()
+    try:
+        video, folder = existing_file(options.video), usable_folder(options.output)
+        spec = _checked_spec(options.spec)
+    except (OSError, InvalidSpec) as error:
+        terminal(stderr=True).print(f"[red]refused:[/] {escape(str(error))}")
+        return 2
     started = time.monotonic()
     try:
-        spec = json.loads(options.spec)
         with _service(console) as address, Client(address) as client:
             console.print(f"service ready on {address} after {time.monotonic() - started:.1f} s")
             posted = time.monotonic()
-            job = client.attack(options.video, spec)
-            size = options.video.stat().st_size / 1e6
+            job = client.attack(video, spec)
+            size = video.stat().st_size / 1e6
             console.print(
-                f"POST /v1/attacks  {options.video.name} ({size:.2f} MB)  ->  job {job['id']}", soft_wrap=True
+                f"POST /v1/attacks  {video.name} ({size:.2f} MB)  ->  job {job['id']}", markup=False
             )
             job = follow(client, job, console)
             took = time.monotonic() - posted
             if job["state"] != "succeeded":
-                console.print(f"[red]the job {job['state']}:[/] {(job['problem'] or {}).get('detail', '')}")
+                show_failure(job, console)
                 return 1
-            files = client.download_all(job["id"], options.output)
+            files = client.download_all(job["id"], folder)
         show_result(job["result"], console)
         console.print(
             f"{took:.1f} s from POST to result, {job['result']['seconds']:.1f} of them in the engine"
         )
         for role, path in files.items():
-            console.print(f"  {role:<18} {path}", soft_wrap=True)
+            console.print(f"  {role:<18} {path}", markup=False)
     except ServiceProblem as problem:
-        console.print(f"[red]refused:[/] {problem.detail}")
+        console.print(f"[red]refused:[/] {escape(problem.detail)}")
         return 1
     console.print(f"every process stopped; {time.monotonic() - started:.1f} s in all")
     return 0 if job["result"]["success_delivered"] else 1
@@ -67,16 +78,33 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         description="Attack one video through the real service and show the result.",
     )
     parser.add_argument(
-        "--video", type=Path, default=SAMPLE, help="the video to attack (default: the sample)"
+        "--video", type=Path, default=SAMPLE, metavar="FILE", help="the video to attack (default: the sample)"
     )
-    parser.add_argument("--output", type=Path, default=Path("demo-output"), help="where the files go")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("demo-output"),
+        metavar="FOLDER",
+        help="where the files go; made if it is not there (default %(default)s)",
+    )
     parser.add_argument(
         "--spec",
         default="{}",
         metavar="JSON",
-        help='attack request, e.g. \'{"attack": {"kind": "pgd-linf"}}\'',
+        help='attack request, e.g. \'{"attack": {"kind": "pgd-linf"}}\' (default: {}, every default)',
     )
     return parser.parse_args(arguments)
+
+
+def _checked_spec(text: str) -> dict[str, Any]:
+    """The attack request in `text`. Raises `InvalidSpec` when it is not JSON, or not a request."""
+    try:
+        spec = json.loads(text)
+    except ValueError as error:
+        raise InvalidSpec(f"--spec is not JSON: {error}") from error
+    AttackRequest.parse(spec)
+    checked: dict[str, Any] = spec
+    return checked
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The door: what is checked before anything is accepted, and how it is accepted, in one transaction."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -18,14 +18,26 @@ from store.videos import Video
 
 ATTACKS_ROUTE = "POST /v1/attacks"
 VIDEOS_ROUTE = "POST /v1/videos"
+_MEDIA_TYPES: Final = {
+    "mp4": "video/mp4",
+    "mov": "video/quicktime",
+    "matroska": "video/x-matroska",
+    "webm": "video/webm",
+    "avi": "video/x-msvideo",
+    "mpegts": "video/mp2t",
+    "flv": "video/x-flv",
+    "ogg": "video/ogg",
+    "gif": "image/gif",
+}
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """What a POST made, and whether an earlier one had made it already."""
+    """What a POST made. `replayed`: its key was used before; `new` is unset where the same bytes were kept already."""
 
     subject: str
     replayed: bool
+    new: bool = True
 
 
 @dataclass(frozen=True)
@@ -36,13 +48,18 @@ class _Probed:
     blob: Blob
     info: dict[str, Any]
 
+    @property
+    def media_type(self) -> str:
+        """By the container that the probe found: what a client says of its file is not handed on to others."""
+        return _MEDIA_TYPES.get(self.info["container"], "application/octet-stream")
+
 
 def accept_attack(context: Context, submission: Submission, key: str | None) -> Accepted:
     """Check an attack request and its video, and queue the job.
 
     Raises `InvalidSpec`, the `BadVideo` family, `NotFound`, `QueueFull`, `IdempotencyMismatch`.
     """
-    spec, video_id = _split(submission)
+    spec, video_id, sha256 = _split(submission)
     request = AttackRequest.parse(spec)
     subject = submission.upload.sha256 if submission.upload else video_id
     digest = idempotency.request_hash(request.model_dump(mode="json"), subject)
@@ -57,7 +74,9 @@ def accept_attack(context: Context, submission: Submission, key: str | None) -> 
         with context.database.write() as session:
             _refuse_when_full(session, context.settings.max_queued_jobs)
             video = _video(session, probed, video_id)
-            job = _create(session, context, request, video)
+            _refuse_other_bytes(sha256, video.sha256)
+            filename = probed.upload.filename if probed else video.filename
+            job = _create(session, context, request, video, filename)
             if key is not None and not idempotency.remember(session, key, ATTACKS_ROUTE, digest, job.id):
                 raise _AnsweredMeanwhile
     except _AnsweredMeanwhile:
@@ -70,7 +89,7 @@ def accept_attack(context: Context, submission: Submission, key: str | None) -> 
 
 
 def accept_video(context: Context, upload: Upload, key: str | None) -> Accepted:
-    """Keep a video; `replayed` when its bytes were kept already. Raises the `BadVideo` family."""
+    """Keep a video. Raises the `BadVideo` family and `IdempotencyMismatch`."""
     digest = idempotency.request_hash(upload.sha256)
     if key is not None:
         with context.database.read() as session:
@@ -83,35 +102,49 @@ def accept_video(context: Context, upload: Upload, key: str | None) -> Accepted:
             session,
             probed.blob,
             filename=upload.filename,
-            media_type=upload.media_type,
+            media_type=probed.media_type,
             info=probed.info,
             kept=True,
         )
-        if key is not None:
-            idempotency.remember(session, key, VIDEOS_ROUTE, digest, video.id)
-    return Accepted(video.id, replayed=not new)
+        faster = key is not None and not idempotency.remember(session, key, VIDEOS_ROUTE, digest, video.id)
+    if faster:
+        with context.database.read() as session:
+            idempotency.answered(session, str(key), VIDEOS_ROUTE, digest)
+    return Accepted(video.id, replayed=faster, new=new)
 
 
 class _AnsweredMeanwhile(Exception):
     """Another request with the same Idempotency-Key was faster; what this one did is rolled back."""
 
 
-def _split(submission: Submission) -> tuple[dict[str, Any], str | None]:
-    """The specification without its `video`, and that video's id (None when a file came with the request)."""
+def _split(submission: Submission) -> tuple[dict[str, Any], str | None, Any]:
+    """The specification without its video, that video's id and the SHA-256 that it must have.
+
+    Both are None when a file came with the request.
+    """
     if not isinstance(submission.spec, dict):
         raise InvalidSpec("the specification must be a JSON object")
     spec = dict(submission.spec)
     # A resolved specification can be posted again as it is.
-    spec.pop("video_sha256", None)
+    spec.pop("video_filename", None)
+    expected = spec.pop("video_sha256", None)
     video_id = spec.pop("video", None)
     if submission.upload is not None:
-        return spec, None
+        _refuse_other_bytes(expected, submission.upload.sha256)
+        return spec, None, None
     if not isinstance(video_id, str):
         detail = (
             "the id of an uploaded video is missing: POST the file to /v1/videos, or send it as multipart"
         )
         raise InvalidSpec(detail, errors=[FieldError(pointer="/video", detail=detail)])
-    return spec, video_id
+    return spec, video_id, expected
+
+
+def _refuse_other_bytes(expected: Any, found: str) -> None:
+    """Who names the SHA-256 of the video wants that one and no other."""
+    if expected not in (None, found):
+        detail = f"the video has the SHA-256 {found}"
+        raise InvalidSpec(detail, errors=[FieldError(pointer="/video_sha256", detail=detail)])
 
 
 def _resolved(context: Context, request: AttackRequest) -> AttackRequest:
@@ -156,15 +189,21 @@ def _video(session: Session, probed: _Probed | None, video_id: str | None) -> Vi
         session,
         probed.blob,
         filename=probed.upload.filename,
-        media_type=probed.upload.media_type,
+        media_type=probed.media_type,
         info=probed.info,
         kept=False,
     )
     return video
 
 
-def _create(session: Session, context: Context, request: AttackRequest, video: Video) -> Job:
-    spec = {**request.model_dump(mode="json"), "video": video.id, "video_sha256": video.sha256}
+def _create(session: Session, context: Context, request: AttackRequest, video: Video, filename: str) -> Job:
+    spec = {
+        **request.model_dump(mode="json"),
+        "video": video.id,
+        "video_sha256": video.sha256,
+        # As this request named it: the same bytes may be kept under another name.
+        "video_filename": filename[:255],
+    }
     try:
         return jobs.create(
             session,

@@ -15,6 +15,7 @@ from typing import Final
 
 from pydantic import SecretStr
 
+from multav.errors import DependencyDown, NotFound
 from service.commands import api_command, sweeper_command, worker_command
 from service.instance import CannotStart, alone, usable_port
 from service.stall import worker_has_stalled
@@ -62,7 +63,33 @@ def prepare(settings: Settings) -> None:
     migrate(settings.database)
     database = Database(settings.database)
     models.register_shipped(database)
-    database.close()
+    try:
+        with database.read() as session:
+            models.get(session, settings.default_model)
+    except NotFound as error:
+        raise CannotStart(f"MULTAV_DEFAULT_MODEL={settings.default_model}: {error.detail}") from error
+    finally:
+        database.close()
+
+
+def require_parts(settings: Settings) -> None:
+    """Raise `CannotStart` when a part that runs alone could never do its work with these settings.
+
+    A queue or a database that is away at the moment is no reason: it may come back.
+    """
+    if not settings.broker_url.get_secret_value():
+        raise CannotStart("no queue is set: give its URL in MULTAV_BROKER_URL, e.g. redis://localhost:6379/0")
+    database = Database(settings.database)
+    try:
+        if not database.is_migrated():
+            raise CannotStart(
+                f"the database at {database.shown} has no tables yet: run `python -m service migrate` with the same "
+                "settings first"
+            )
+    except DependencyDown as error:
+        _log.warning("%s; starting all the same", error.detail)
+    finally:
+        database.close()
 
 
 def _serve(settings: Settings, supervisor: Supervisor, lock: int, stop: threading.Event) -> None:

@@ -16,8 +16,8 @@ _FRESH_SECONDS = 10.0
 
 
 @router.get("/healthz", operation_id="live", summary="Alive?")
-def live() -> dict[str, str]:
-    """The process answers."""
+async def live() -> dict[str, str]:
+    """The process answers, also while every thread is busy."""
     return {"status": "ok"}
 
 

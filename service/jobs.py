@@ -1,6 +1,7 @@
 """/v1/jobs: what became of a job; cancel it, delete it, follow it."""
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -9,6 +10,7 @@ from pydantic import BaseModel
 from service.content import matches
 from service.context import Context, InContext
 from service.events import job_events
+from service.paging import Cursor, Limit
 from service.problems import problems
 from service.representations import ArtifactView, JobView, artifact_view, job_view
 from store import artifacts, jobs
@@ -16,10 +18,12 @@ from store.artifacts import Artifact
 from store.jobs import Job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+_EVENT_ID: Final = re.compile(r"^[0-9]{1,9}$")
 
-Limit = Annotated[int, Query(ge=1, le=200)]
-State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-Kind = Literal["attack", "audit", "training"]
+State = Annotated[
+    Literal["queued", "running", "succeeded", "failed", "cancelled"] | None, Query(description="only these")
+]
+Kind = Annotated[Literal["attack", "audit", "training"] | None, Query(description="only these")]
 
 
 class JobList(BaseModel):
@@ -55,10 +59,10 @@ def job_headers(job: Job) -> dict[str, str]:
 @router.get("", operation_id="listJobs", summary="List jobs", responses=problems(422, 503))
 def list_jobs(
     context: InContext,
-    state: State | None = None,
-    kind: Kind | None = None,
+    state: State = None,
+    kind: Kind = None,
     limit: Limit = 50,
-    cursor: str | None = None,
+    cursor: Cursor = None,
 ) -> JobList:
     """Jobs, newest first."""
     with context.database.read() as session:
@@ -156,7 +160,7 @@ def follow_job(
 ) -> StreamingResponse:
     """Server-sent events until the job has ended. `id` is the job's version; `Last-Event-ID` resumes."""
     read_job(context, job_id)
-    after = int(last_event_id) if last_event_id is not None and last_event_id.isdigit() else 0
+    after = int(last_event_id) if last_event_id is not None and _EVENT_ID.match(last_event_id) else 0
     return StreamingResponse(
         job_events(context, request, job_id, after),
         media_type="text/event-stream",

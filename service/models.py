@@ -1,11 +1,10 @@
 """/v1/models: the registry."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from pydantic import BaseModel
 
 from service.context import InContext
+from service.paging import Cursor, Limit
 from service.problems import problems
 from service.representations import ModelView, model_view
 from store import models
@@ -21,9 +20,7 @@ class ModelList(BaseModel):
 
 
 @router.get("", operation_id="listModels", summary="List models", responses=problems(422, 503))
-def list_models(
-    context: InContext, limit: Annotated[int, Query(ge=1, le=200)] = 50, cursor: str | None = None
-) -> ModelList:
+def list_models(context: InContext, limit: Limit = 50, cursor: Cursor = None) -> ModelList:
     """Registered models, newest first."""
     with context.database.read() as session:
         page = models.listed(session, limit=limit, cursor=cursor)

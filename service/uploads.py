@@ -15,11 +15,12 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from multav.errors import InvalidSpec, MalformedRequest, UploadTooLarge
+from multav.errors import MalformedRequest, UploadTooLarge
 
 _CHUNK: Final = 2**20
 _SPEC_BYTES: Final = 2**18
 _DEEPEST: Final = 50
+_PARTS: Final = frozenset({"video", "spec"})
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,10 @@ async def submission(request: Request) -> AsyncIterator[Submission]:
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type == "multipart/form-data":
-        async with _form(request) as form, _upload(form) as upload:
-            yield Submission(upload, parse_json(await _text(form, "spec") or "{}", "the part `spec`"))
+        async with _form(request) as form:
+            _refuse_unknown_parts(form)
+            async with _upload(form) as upload:
+                yield Submission(upload, parse_json(await _text(form, "spec") or "{}", "the part `spec`"))
     elif content_type in ("application/json", "") or content_type.endswith("+json"):
         yield Submission(None, parse_json(await _body(request), "the body"))
     else:
@@ -68,6 +71,12 @@ def parse_json(text: str | bytes, where: str) -> Any:
         raise MalformedRequest(f"{where} is not JSON: {error}") from error
     if _depth(value) > _DEEPEST:
         raise MalformedRequest(f"{where} is nested more than {_DEEPEST} deep")
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise MalformedRequest(
+            f"{where} holds half a character (a lone surrogate): {error.reason}"
+        ) from error
     return value
 
 
@@ -98,6 +107,15 @@ async def _form(request: Request) -> AsyncIterator[FormData]:
         yield form
     finally:
         await form.close()
+
+
+def _refuse_unknown_parts(form: FormData) -> None:
+    """A part that nobody reads is a misspelt one, and its defaults are not what was asked for."""
+    unknown = sorted(set(form) - _PARTS)
+    if unknown:
+        raise MalformedRequest(
+            f"the body holds a part {unknown[0]!r}, which is not read: known are `video` (the file) and `spec` (JSON)"
+        )
 
 
 @asynccontextmanager
@@ -153,7 +171,9 @@ async def _body(request: Request) -> bytes:
         if len(body) > _SPEC_BYTES:
             raise UploadTooLarge(f"a JSON body of more than {_SPEC_BYTES} bytes is not read")
     if not body:
-        raise InvalidSpec("the body is empty: send a JSON object, or multipart/form-data with a part `video`")
+        raise MalformedRequest(
+            "the body is empty: send a JSON object, or multipart/form-data with a part `video`"
+        )
     return bytes(body)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
@@ -11,6 +11,7 @@ from multav.errors import MalformedRequest
 from service.content import Content, content_response
 from service.context import InContext
 from service.door import accept_video
+from service.paging import Cursor, Limit
 from service.problems import problems
 from service.representations import VideoView, video_view
 from service.uploads import submission
@@ -27,10 +28,8 @@ class VideoList(BaseModel):
 
 
 @router.get("", operation_id="listVideos", summary="List uploaded videos", responses=problems(422, 503))
-def list_videos(
-    context: InContext, limit: Annotated[int, Query(ge=1, le=200)] = 50, cursor: str | None = None
-) -> VideoList:
-    """Videos that were uploaded for themselves, newest first."""
+def list_videos(context: InContext, limit: Limit = 50, cursor: Cursor = None) -> VideoList:
+    """Videos that were uploaded here, newest first. Those that came with an attack go with its job."""
     with context.database.read() as session:
         page = videos.listed(session, limit=limit, cursor=cursor)
     return VideoList(items=[video_view(video) for video in page.items], next_cursor=page.next_cursor)
@@ -87,7 +86,9 @@ def get_content(context: InContext, request: Request, video_id: str) -> Response
 async def create_video(
     request: Request,
     context: InContext,
-    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+    idempotency_key: Annotated[
+        str | None, Header(max_length=255, description="the same key and file give the same answer")
+    ] = None,
 ) -> Response:
     """Keep a video until it is deleted. The same bytes give the same video: 200 instead of 201."""
     async with submission(request) as sent:
@@ -95,10 +96,11 @@ async def create_video(
             raise MalformedRequest("send the file as multipart/form-data in a part `video`")
         accepted = await run_in_threadpool(accept_video, context, sent.upload, idempotency_key)
     view = await run_in_threadpool(get_video, context, accepted.subject)
+    headers = {"Location": f"/v1/videos/{accepted.subject}"}
+    if accepted.replayed:
+        headers["Idempotent-Replayed"] = "true"
     return JSONResponse(
-        view.model_dump(mode="json"),
-        status_code=200 if accepted.replayed else 201,
-        headers={"Location": f"/v1/videos/{accepted.subject}"},
+        view.model_dump(mode="json"), status_code=201 if accepted.new else 200, headers=headers
     )
 
 

@@ -113,7 +113,7 @@ def collect(database: Database, *, older_than_seconds: float) -> int:
         stale = session.scalars(
             select(BlobTable.id)
             .where(BlobTable.touched_at < now() - older_than_seconds, _unreferred())
-            .limit(100)
+            .limit(1000)
         ).all()
     for blob_id in stale:
         with database.write() as session:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from alembic.config import Config
-from sqlalchemy import Double, Engine, create_engine, event, text
+from sqlalchemy import Double, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
@@ -22,6 +22,7 @@ from alembic import command
 from multav.errors import DependencyDown
 
 _BUSY_SECONDS = 30
+_VERSION_TABLE = "alembic_version"
 _MIGRATIONS = Path(__file__).resolve().parent.parent / "alembic"
 
 
@@ -72,6 +73,16 @@ class Database:
         """Raise `DependencyDown` unless the database answers."""
         with self.read() as session:
             session.execute(text("SELECT 1"))
+
+    def is_migrated(self) -> bool:
+        """Whether the schema is there, of whatever version. Raises `DependencyDown`."""
+        with self.read() as session:
+            return inspect(session.connection()).has_table(_VERSION_TABLE)
+
+    @property
+    def shown(self) -> str:
+        """The URL without its password."""
+        return make_url(self.url).render_as_string(hide_password=True)
 
     def close(self) -> None:
         """Close every connection."""

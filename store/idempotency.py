@@ -52,6 +52,11 @@ def remember(session: Session, key: str, route: str, digest: str, subject: str) 
     return True
 
 
+def forget(session: Session, subject: str) -> None:
+    """Forget the keys of what is deleted: who sends the request again asks for it anew."""
+    session.execute(delete(IdempotencyTable).where(IdempotencyTable.subject == subject))
+
+
 def forget_old(session: Session) -> None:
     """Forget keys that are older than a day."""
     session.execute(delete(IdempotencyTable).where(IdempotencyTable.created_at < now() - KEPT_SECONDS))

@@ -320,7 +320,7 @@ def remove(session: Session, job_id: str) -> None:
 
     Raises `NotFound`, and `Conflict` while the job is not finished.
     """
-    from store import videos  # a video knows its jobs, and a job its video
+    from store import idempotency, videos  # a video knows its jobs, and a job its video
 
     job = get(session, job_id)
     gone = session.execute(delete(JobTable).where(JobTable.id == job_id, JobTable.state.in_(FINISHED)))
@@ -328,6 +328,7 @@ def remove(session: Session, job_id: str) -> None:
         raise Conflict(f"job {job_id} is {job.state}: cancel it, and delete it once it has ended")
     session.execute(delete(ArtifactTable).where(ArtifactTable.job_id == job_id))
     session.execute(delete(JobEventTable).where(JobEventTable.job_id == job_id))
+    idempotency.forget(session, job_id)
     if job.video_id is not None:
         videos.remove_unless_needed(session, job.video_id)
 

@@ -4,7 +4,8 @@ import base64
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from math import isfinite
+from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy import tuple_
 from sqlalchemy.orm import Session
@@ -12,6 +13,7 @@ from sqlalchemy.orm import Session
 from multav.errors import FieldError, InvalidSpec
 
 Value = TypeVar("Value")
+_LONGEST: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,17 @@ def _encode(key: tuple[Any, ...]) -> str:
 
 def _parse(cursor: str, length: int) -> list[Any]:
     try:
-        key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if (
-            not isinstance(key, list)
-            or len(key) != length
-            or any(type(part) not in (str, float, int) for part in key)
-        ):
+        if len(cursor) > _LONGEST:
             raise ValueError
-    except ValueError as error:
+        key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if not isinstance(key, list) or len(key) != length or not all(_is_plain(part) for part in key):
+            raise ValueError
+    except (ValueError, RecursionError) as error:
         detail = "the cursor is not one that this list gave out: start again without it"
         raise InvalidSpec(detail, errors=[FieldError(pointer="/cursor", detail=detail)]) from error
     return key
+
+
+def _is_plain(part: Any) -> bool:
+    """A finite number or a text that a database can compare with."""
+    return (type(part) is float and isfinite(part)) or (type(part) is str and part.isascii())

@@ -76,6 +76,8 @@ class Settings(BaseSettings):
         for scheme in ("postgres://", "postgresql://"):
             if url.startswith(scheme):
                 return "postgresql+psycopg://" + url.removeprefix(scheme)
+        if url and not url.startswith(("postgresql+psycopg://", "sqlite:///")):
+            raise ValueError("not a database that is known: write postgresql://... or sqlite:///...")
         return url
 
     @cached_property

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from multav.errors import Conflict, NotFound
-from store import blobs
+from store import blobs, idempotency
 from store.blobs import Blob
 from store.database import now
 from store.paging import Page, page
@@ -91,6 +91,7 @@ def remove(session: Session, video_id: str) -> None:
     gone = session.execute(delete(VideoTable).where(VideoTable.id == video_id, ~_needed()))
     if not gone.rowcount:  # type: ignore[attr-defined]
         raise Conflict(f"video {video_id} is used by jobs: delete those first")
+    idempotency.forget(session, video_id)
 
 
 def remove_unless_needed(session: Session, video_id: str) -> None:

@@ -41,6 +41,7 @@ class RunningJob:
     _started: float = field(default_factory=time.monotonic)
     _checked: float = 0.0
     _reported: float = 0.0
+    _done: int | None = None
 
     def check(self) -> None:
         """Raise when the work must stop: `Cancelled`, `Interrupted`, `ClaimLost` or `TimeLimit`. Cheap."""
@@ -63,9 +64,10 @@ class RunningJob:
     def report(self, progress: Progress) -> None:
         """Note progress in the row, at most every half second and when the last unit is done."""
         moment = time.monotonic()
-        if moment - self._reported < _PROGRESS_SECONDS and progress.done < progress.total:
+        ended = progress.done == progress.total != self._done
+        if moment - self._reported < _PROGRESS_SECONDS and not ended:
             return
-        self._reported = moment
+        self._reported, self._done = moment, progress.done
         try:
             with self.database.write() as session:
                 jobs.report_progress(

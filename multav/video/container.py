@@ -55,7 +55,8 @@ def open_only_as(demuxer: str, raw: io.FileIO, *, max_pixels: int) -> InputConta
         "max_pixels": str(max_pixels),
     }
     try:
-        return av.open(raw, "r", options=options, buffer_size=1 << 17)
+        # Titles and the like need not be text in UTF-8; nothing here reads them.
+        return av.open(raw, "r", options=options, buffer_size=1 << 17, metadata_errors="replace")
     except MemoryError:
         raise
     except av.error.FFmpegError as error:

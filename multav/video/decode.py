@@ -1,5 +1,6 @@
 """The frames of a video file, upright and in RGB, decoded by a bounded child process."""
 
+import logging
 import os
 import stat
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ _REFUSALS: Final = {
 }
 
 _LONGEST_DETAIL: Final = 4000
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,12 @@ class Frames:
         body = self._child.read_words(length)
         detail = str(body.get("detail"))[:_LONGEST_DETAIL]
         refusal = _REFUSALS.get(str(body.get("code")))
-        return errors.InternalError(f"the decoder failed: {detail}") if refusal is None else refusal(detail)
+        if refusal is not None:
+            return refusal(detail)
+        _log.error("the decoder stumbled: %s", detail)
+        return errors.UndecodableVideo(
+            "the decoder met something in this file that it cannot read: the file is damaged; export it again"
+        )
 
 
 @contextmanager

@@ -47,7 +47,8 @@ def main(order: dict[str, Any]) -> None:
     except BrokenPipeError:
         pass
     except Exception:
-        _say_error("InternalError", traceback.format_exc()[-4000:])
+        # FFmpeg and its bindings may stumble over anything in a hostile file, metadata that is no text for one.
+        _say_error("Stumbled", traceback.format_exc()[-4000:])
     # Destructors of codec threads add nothing but time.
     os._exit(0)
 

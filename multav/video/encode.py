@@ -85,7 +85,11 @@ class Writer:
     def _said(self, kind: bytes, _: int, length: int) -> EncodingFailed:
         if kind != wire.ERROR:
             return EncodingFailed("the encoder sent an unknown message")
-        return EncodingFailed(f"the encoder failed: {self._child.read_words(length).get('detail')}")
+        detail = self._child.read_words(length).get("detail")
+        height, width, _ = self._shape
+        return EncodingFailed(
+            f"the encoder failed on pictures of {width}x{height} ({detail}): choose another output or another size"
+        )
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from models.checkpoints import load
+from models.demo_model_page import page
 from models.evaluate_demo_model import (
     HELD_OUT_SEED,
     SAMPLE,
@@ -40,6 +41,10 @@ def test_it_is_small_and_its_card_says_what_it_is() -> None:
     assert card.provenance == demo_card(Recipe(), {}).provenance
     assert card.metrics["held-out synthetic clips"] >= 0.97
     assert Recipe().seed != HELD_OUT_SEED
+
+
+def test_the_page_says_what_the_card_says() -> None:
+    assert CHECKPOINT.with_suffix(".md").read_text(encoding="utf-8") == page(read_card(CHECKPOINT))
 
 
 def test_held_out_clips_and_controls(classifier: PixelClassifier) -> None:

@@ -1,8 +1,10 @@
 """The whole journey on real files, checked by independent code: other decoder calls, other resize, other loop."""
 
 import json
+import resource
 import subprocess
 import sys
+import tempfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import multav
-from multav.errors import Cancelled, InvalidSpec, OutputTooLarge
+from multav.errors import Cancelled, InvalidSpec, NotAVideo, OutputTooLarge
 from multav.geometry import InputGeometry
 from multav.progress import Progress
 from multav.video.decode import decode
@@ -172,7 +174,13 @@ def test_the_result_tells_the_truth(model: Filter, video: Path, tmp_path: Path) 
     assert result["label_source"] == "predicted"
     assert len(result["losses"]) == 6
     assert result["losses"][-1] > result["losses"][0]
-    assert result["video"] == {"width": 131, "height": 97, "frames": 21, "windows": 6}
+    assert result["video"] == {
+        "width": 131,
+        "height": 97,
+        "frames": 21,
+        "windows": 6,
+        "damaged": False,
+    }
     assert result["gradient_evaluations"] == 30
     assert result["seconds"] > 0
     assert json.loads(json.dumps(result, allow_nan=False)) == result
@@ -266,7 +274,13 @@ def test_one_clip_of_the_source(model: Filter, video: Path, tmp_path: Path) -> N
 def test_short_videos(model: Filter, tmp_path: Path, frames: int, windows: int) -> None:
     short = write(tmp_path / "short.mkv", frames, (40, 52))
     outcome = multav.attack_video(short, model, output="ffv1-mkv", folder=tmp_path / "made")
-    assert outcome.result["video"] == {"width": 52, "height": 40, "frames": frames, "windows": windows}
+    assert outcome.result["video"] == {
+        "width": 52,
+        "height": 40,
+        "frames": frames,
+        "windows": windows,
+        "damaged": False,
+    }
     assert len(pictures(outcome.video)) == frames
 
 
@@ -330,6 +344,21 @@ def test_refusals(model: Filter, video: Path, tmp_path: Path) -> None:
         multav.attack_video(video, nn.Linear(1, 1), folder=tmp_path)
 
 
+def test_a_failure_leaves_no_temporary_folder(
+    model: Filter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    (tmp_path / "text.mp4").write_text("no film")
+    with pytest.raises(FileNotFoundError, match=r"there is no file nope\.mp4"):
+        multav.attack_video("nope.mp4", model)
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        multav.attack_video(tmp_path, model)
+    with pytest.raises(NotAVideo):
+        multav.attack_video(tmp_path / "text.mp4", model)
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
 def test_memory_does_not_grow_with_the_video(tmp_path: Path) -> None:
     """Ten times the frames must not take ten times the memory; measured in fresh processes."""
     code = (
@@ -362,3 +391,26 @@ def test_memory_does_not_grow_with_the_video(tmp_path: Path) -> None:
     short, long = peak(24), peak(480)
     # 456 more frames of 320x240 would be 105 MB as bytes and 420 MB as floats.
     assert long < short + 40
+
+
+def test_a_long_thin_video_costs_no_memory_and_an_encoder_that_refuses_it_is_passed_over(
+    tmp_path: Path, model: Filter
+) -> None:
+    thin = write(tmp_path / "thin.mkv", 16, (2, 20000))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    outcome = multav.attack_video(thin, model, {"kind": "multav-linf", "steps": 1}, folder=tmp_path)
+    # The resize of such a side as a whole matrix would be 1.6 GB.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000
+    tried = outcome.result["delivery"]["tried"]
+    assert tried[0]["outcome"].startswith("failed: the encoder failed on pictures of 20000x2")
+    assert outcome.result["delivery"]["output"] == "vp9-mp4"
+
+
+def test_a_damaged_source_is_said_to_be(tmp_path: Path, model: Filter) -> None:
+    whole = write(tmp_path / "whole.mkv", 40, (64, 64))
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    for path, damaged in ((whole, False), (cut, True)):
+        result = multav.attack_video(path, model, {"kind": "multav-linf", "steps": 1}, folder=tmp_path).result
+        assert result["video"]["damaged"] is damaged
+    assert result["video"]["frames"] < 40

@@ -171,6 +171,22 @@ def test_bodies_that_cannot_be_read(service: Any) -> None:
     refusal(post("/v1/attacks", files=not_text), 400, "malformed_request")
 
 
+def test_a_misspelt_part_is_refused(service: Any, make_video: Callable[..., bytes]) -> None:
+    files = {"video": ("clip.mp4", make_video()), "sepc": (None, '{"coverage": "clip"}')}
+    problem = refusal(service.client.post("/v1/attacks", files=files), 400, "malformed_request")
+    assert "'sepc'" in problem["detail"]
+
+
+def test_every_request_has_its_own_name_for_the_same_bytes(
+    service: Any, make_video: Callable[..., bytes]
+) -> None:
+    names = []
+    for name in ("first.mp4", "second.mp4"):
+        answer = service.client.post("/v1/attacks", files={"video": (name, make_video())})
+        names.append(answer.json()["spec"]["video_filename"])
+    assert names == ["first.mp4", "second.mp4"]
+
+
 def test_a_specification_as_a_file_part(service: Any, make_video: Callable[..., bytes]) -> None:
     files = {"video": ("a.mp4", make_video()), "spec": ("spec.json", b'{"seed": 9}', "application/json")}
     answer = service.client.post("/v1/attacks", files=files)

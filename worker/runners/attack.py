@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def run_attack(running: "RunningJob", process: "WorkerProcess") -> dict[str, Any]:
     """The result object of an attack job; its artifacts are stored when this returns."""
     spec = dict(running.job.spec)
-    video_id, _ = spec.pop("video"), spec.pop("video_sha256", None)
+    video_id, _, filename = (spec.pop(name, None) for name in ("video", "video_sha256", "video_filename"))
     request = AttackRequest.parse(spec)
     if request.model is None:
         raise InvalidSpec("the job names no model: post it again")
@@ -31,7 +31,7 @@ def run_attack(running: "RunningJob", process: "WorkerProcess") -> dict[str, Any
             model,
             request,
             folder=folder / "made",
-            name=Path(video.filename).stem or "video",
+            name=Path(filename or video.filename).stem or "video",
             limits=running.settings.video_limits(),
             max_output_bytes=running.settings.max_output_bytes,
             on_progress=running.report,

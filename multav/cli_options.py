@@ -1,0 +1,212 @@
+"""What the `multav` command takes: its subcommands and options, each with its meaning and default."""
+
+import argparse
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, get_args
+
+from multav.attack_request import AttackRequest
+from multav.attacks.catalogue import ATTACKS
+from multav.client import service_url
+from multav.video.formats import DEFAULT_CRF
+
+_EPILOG = """\
+examples:
+  multav attack clip.mp4                               the paper's MultAV-linf, every default
+  multav attack clip.mp4 --kind pgd-linf --epsilon 0.02 --output ffv1-mkv
+  multav attack clip.mp4 --label "pan left" --targeted --steps 20
+  multav kinds                                         threat models and their settings
+  multav job JOB                                       a job as JSON; `multav cancel JOB` stops it
+
+`multav COMMAND --help` lists the options of a command.
+The service must run (`make up`, or `python -m service`); --server says where.
+exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the model was not fooled
+"""
+_SERVER = "http://127.0.0.1:8000"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command; `command` names the subcommand that was chosen."""
+    whole = argparse.ArgumentParser(
+        prog="multav",
+        description="Attack videos through a running multav service, and fetch what it made.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    whole.add_argument("--version", action="version", version=f"multav {version('multav')}")
+    _add_server(whole, default=_SERVER)
+    commands = whole.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    _add_attack(
+        _command(
+            commands,
+            "attack",
+            "attack a video and fetch what was made",
+            "Post a video, follow the job, show its result and fetch its files. An option that is left out is "
+            "left to the service, whose defaults are given here. Exit code 3: the delivered video does not "
+            "fool the model.",
+        )
+    )
+    for name, text, description in (
+        (
+            "job",
+            "show a job as JSON",
+            "Print a job as it is now, as JSON: state, progress, result or problem.",
+        ),
+        ("cancel", "ask a job to stop", "Ask a job to stop. Asking twice does no harm."),
+        (
+            "wait",
+            "follow a job to its end",
+            "Show a job's progress until it has ended, then its result. Its files stay with the service: "
+            "`multav job JOB` lists their addresses.",
+        ),
+    ):
+        _command(commands, name, text, description).add_argument(
+            "job", metavar="JOB", help="the job's id, as `multav attack` printed it"
+        )
+    _command(
+        commands,
+        "kinds",
+        "list the threat models",
+        "List the attack kinds of the service, each with its equation, source and default settings.",
+    )
+    _command(
+        commands, "models", "list the registered models", "List the models of the service with their classes."
+    )
+    return whole
+
+
+def _command(commands: Any, name: str, text: str, description: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=description)
+    # Where it is not given again, the one before the subcommand counts.
+    _add_server(command, default=argparse.SUPPRESS)
+    return command
+
+
+def _add_server(command: argparse.ArgumentParser, *, default: str) -> None:
+    command.add_argument(
+        "--server",
+        type=_server,
+        default=default,
+        metavar="URL",
+        help=f"where the service is (default {_SERVER}); http:// may be left out",
+    )
+
+
+def _add_attack(command: argparse.ArgumentParser) -> None:
+    command.add_argument("video", type=Path, metavar="VIDEO", help="the video file to attack")
+    command.add_argument(
+        "--to",
+        type=Path,
+        default=Path("multav-output"),
+        metavar="FOLDER",
+        help="where the files go; made if it is not there (default %(default)s)",
+    )
+    attack = command.add_argument_group("the threat model")
+    attack.add_argument(
+        "--kind", help=f"attack kind, one of `multav kinds` (default {_request_default('attack').kind})"
+    )
+    attack.add_argument(
+        "--epsilon",
+        type=float,
+        help="bound of the perturbation: the largest factor of a multiplicative attack, the largest change of "
+        f"an additive one with values in [0, 1] ({_kind_defaults('epsilon')})",
+    )
+    attack.add_argument(
+        "--step-size",
+        type=float,
+        help=f"length of one step, in the unit of --epsilon ({_kind_defaults('step_size')})",
+    )
+    attack.add_argument("--steps", type=int, help=f"number of gradient steps ({_kind_defaults('steps')})")
+    attack.add_argument(
+        "--random-start",
+        action="store_true",
+        default=None,
+        help="start at a random point within the bound (default: at the clean video)",
+    )
+    attack.add_argument(
+        "--targeted",
+        action="store_true",
+        default=None,
+        help="move toward the class of --label, which must be given (default: away from it)",
+    )
+    attack.add_argument(
+        "--label",
+        type=_label,
+        help="class to move away from: a name, or an index if it is digits only (default: the model's own "
+        "prediction)",
+    )
+    attack.add_argument(
+        "--model",
+        metavar="NAME",
+        help="a registered model, one of `multav models` (default: the service's, marked there)",
+    )
+    attack.add_argument(
+        "--domain",
+        choices=_choices("domain"),
+        help="perturb the original frames (source), or the clip that the model sees (model_input) "
+        f"(default {_request_default('domain')})",
+    )
+    attack.add_argument(
+        "--coverage",
+        choices=_choices("coverage"),
+        help="attack every frame (dense), or only the clip in the middle of the video (clip) "
+        f"(default {_request_default('coverage')})",
+    )
+    attack.add_argument(
+        "--seed", type=int, help=f"seed of every random draw (default {_request_default('seed')})"
+    )
+    attack.add_argument(
+        "--precision",
+        choices=_choices("precision"),
+        help=f"arithmetic of the network; auto is float32 (default {_request_default('precision')})",
+    )
+    delivered = command.add_argument_group("what is delivered")
+    delivered.add_argument(
+        "--output",
+        choices=_choices("output"),
+        help="the file to write; auto is the smallest that stays adversarial "
+        f"(default {_request_default('output')})",
+    )
+    delivered.add_argument(
+        "--crf",
+        type=int,
+        help="constant rate factor, 0 (best) to 51 (smallest); only with --output h264-mp4 "
+        f"(default {DEFAULT_CRF})",
+    )
+    delivered.add_argument(
+        "--tensor",
+        action="store_true",
+        default=None,
+        help="also deliver the adversarial clips as float32 in safetensors (default: only with --domain "
+        "model_input)",
+    )
+
+
+def _request_default(name: str) -> Any:
+    """The default of a field of the attack request."""
+    return AttackRequest.model_fields[name].get_default(call_default_factory=True)
+
+
+def _kind_defaults(name: str) -> str:
+    """The default of a field of the attack, for each kind where they differ."""
+    values = {kind: f"{spec.model_fields[name].default:.4g}" for kind, spec in ATTACKS.items()}
+    if len(set(values.values())) == 1:
+        return f"default {next(iter(values.values()))}"
+    return "default " + ", ".join(f"{value} for {kind}" for kind, value in values.items())
+
+
+def _choices(name: str) -> tuple[str, ...]:
+    """What a field of the attack request may be."""
+    return get_args(AttackRequest.model_fields[name].annotation)
+
+
+def _label(text: str) -> int | str:
+    """A class index when `text` is digits only, else a class name."""
+    return int(text) if text.isascii() and text.isdigit() else text
+
+
+def _server(text: str) -> str:
+    try:
+        return service_url(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
