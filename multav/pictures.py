@@ -12,6 +12,8 @@ Picture = NDArray[np.uint8]
 # The paper shows differences enlarged fifteen times.
 GAIN = 15
 _PANEL_WIDTH = 420
+_PANEL_HEIGHT = 560
+_CAPTION_WIDTH = 260
 _CAPTION_HEIGHT = 34
 _GAP = 6
 
@@ -46,10 +48,13 @@ class Sheet:
     def save(self, path: Path, captions: tuple[str, str, str]) -> None:
         """Write the sheet as a PNG with a caption above each column."""
         height, width = self.rows[0][0].shape[:2]
-        panel = (_PANEL_WIDTH, max(1, round(_PANEL_WIDTH * height / width)))
+        # Within both, however long and thin the video is.
+        scale = min(_PANEL_WIDTH / width, _PANEL_HEIGHT / height)
+        panel = (max(1, round(scale * width)), max(1, round(scale * height)))
+        pitch = max(panel[0], _CAPTION_WIDTH) + _GAP
         sheet = Image.new(
             "RGB",
-            (3 * panel[0] + 4 * _GAP, _CAPTION_HEIGHT + len(self.rows) * (panel[1] + _GAP)),
+            (3 * pitch + _GAP, _CAPTION_HEIGHT + len(self.rows) * (panel[1] + _GAP)),
             (18, 18, 20),
         )
         font = ImageFont.load_default(16)
@@ -57,7 +62,7 @@ class Sheet:
         # Pictures smaller than a panel show their pixels, larger ones are averaged.
         filtering = Image.Resampling.NEAREST if width < _PANEL_WIDTH else Image.Resampling.BOX
         for column, caption in enumerate(captions):
-            left = _GAP + column * (panel[0] + _GAP)
+            left = _GAP + column * pitch
             draw.text((left + 4, 8), caption, font=font, fill=(235, 235, 235))
             for row, pictures in enumerate(self.rows):
                 image = Image.fromarray(pictures[column]).resize(panel, filtering)

@@ -393,16 +393,17 @@ def test_memory_does_not_grow_with_the_video(tmp_path: Path) -> None:
     assert long < short + 40
 
 
+@pytest.mark.parametrize("size", [(2, 20000), (20000, 2)], ids=["wide", "tall"])
 def test_a_long_thin_video_costs_no_memory_and_an_encoder_that_refuses_it_is_passed_over(
-    tmp_path: Path, model: Filter
+    tmp_path: Path, model: Filter, size: tuple[int, int]
 ) -> None:
-    thin = write(tmp_path / "thin.mkv", 16, (2, 20000))
+    thin = write(tmp_path / "thin.mkv", 16, size)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     outcome = multav.attack_video(thin, model, {"kind": "multav-linf", "steps": 1}, folder=tmp_path)
     # The resize of such a side as a whole matrix would be 1.6 GB.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000
     tried = outcome.result["delivery"]["tried"]
-    assert tried[0]["outcome"].startswith("failed: the encoder failed on pictures of 20000x2")
+    assert tried[0]["outcome"].startswith(f"failed: the encoder failed on pictures of {size[1]}x{size[0]}")
     assert outcome.result["delivery"]["output"] == "vp9-mp4"
 
 
