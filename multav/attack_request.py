@@ -6,9 +6,12 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, Valida
 
 from multav.attacks.catalogue import ATTACKS, Attack, in_words
 from multav.attacks.multav_linf import MultavLinf
+from multav.attacks.spec import AttackSpec
 from multav.errors import FieldError, InvalidSpec
+from multav.geometry import InputGeometry
 from multav.validation import field_errors
 
+Crf = Annotated[int, Field(strict=True, ge=0, le=51)]
 OutputName = Literal["auto", "h264-mp4", "vp9-mp4", "ffv1-mkv", "h264rgb-mp4"]
 
 
@@ -40,10 +43,17 @@ class AttackRequest(BaseModel):
     coverage: Literal["dense", "clip"] = Field(
         "dense", description="attack every frame, or only the one clip in the middle of the video"
     )
+    channel: Literal["none", "levels", "codec"] = Field(
+        "none",
+        description="what the attack takes into its loop: nothing, the rounding to 8-bit levels, or H.264 itself",
+    )
+    channel_crf: Annotated[tuple[Crf, ...], Field(min_length=1, max_length=16)] = Field(
+        (23,), description="rate factors of the codec in the loop; several take turns, step by step"
+    )
     output: OutputName = Field(
         "auto", description="the file to deliver; auto is the smallest that stays adversarial"
     )
-    crf: Annotated[int, Field(strict=True, ge=0, le=51)] | None = Field(
+    crf: Crf | None = Field(
         None, description="constant rate factor of h264-mp4 (default 23); not allowed with another output"
     )
     seed: Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)] = Field(
@@ -89,6 +99,27 @@ class AttackRequest(BaseModel):
                     detail=f'crf belongs to output "h264-mp4", not {self.output!r}: leave it out or set output',
                 )
             )
+        if self.channel == "codec" and self.domain == "model_input":
+            errors.append(
+                FieldError(
+                    pointer="/channel",
+                    detail='the codec is taken along on source frames only: set domain "source" or channel "levels"',
+                )
+            )
+        if self.channel != "none" and getattr(self.attack, "early_stop", False):
+            errors.append(
+                FieldError(
+                    pointer="/attack/early_stop",
+                    detail=f"early_stop does not go with channel {self.channel!r}: leave one of them out",
+                )
+            )
+        if self.channel != "none" and self.attack.restarts > 1:
+            errors.append(
+                FieldError(
+                    pointer="/attack/restarts",
+                    detail=f"restarts do not go with channel {self.channel!r}: leave one of them out",
+                )
+            )
         if self.attack.targeted and self.label is None:
             errors.append(
                 FieldError(
@@ -114,6 +145,14 @@ def label_index(label: int | str, classes: tuple[str, ...]) -> int:
     elif 0 <= label < len(classes):
         return label
     raise _unknown_label(label, classes)
+
+
+def refuse_misfit(attack: AttackSpec, geometry: InputGeometry) -> None:
+    """Raise `InvalidSpec` for a region that is larger than what the model sees."""
+    misfit = attack.region.misfit(geometry.height, geometry.width)
+    if misfit is not None:
+        field, detail = misfit
+        raise InvalidSpec(detail, errors=[FieldError(pointer=f"/attack/{field}", detail=detail)])
 
 
 def _unknown_label(label: int | str, classes: tuple[str, ...]) -> InvalidSpec:

@@ -1,15 +1,16 @@
 """Adversarial clips for any classifier of clips: the library's core."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from multav.ascent import ascend
 from multav.attacks.spec import AttackSpec
 from multav.frozen_model import frozen
-from multav.gradient_loop import Evaluation, ascend
+from multav.losses import LOSSES
+from multav.objective import Evaluation
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,8 @@ class Crafted:
     """What `craft` gives back.
 
     `clips` (B, 3, T, H, W): the adversarial clips. `logits` (B, classes): what the model says of them. `losses`
-    (steps + 1, B): cross-entropy before each step and after the last. `mask` bool (B, 1, T, H, W): where the
-    attack may act.
+    (steps + 1, B): the loss (cross-entropy, unless the attack says otherwise) before each step and of the result.
+    `mask` bool (B, 1, T, H, W): where the attack may act.
     """
 
     clips: Tensor
@@ -47,13 +48,14 @@ def craft(
     results do not depend on how clips are split into batches. `on_step(step)` is called before each step and
     may raise.
 
-    Raises `ValueError` or `TypeError` for clips, labels or logits of a wrong shape, type, range or device.
+    Raises `ValueError` or `TypeError` for clips, labels or logits of a wrong shape, type, range or device, and
+    for a region that does not fit into the clips.
     """
     highest = _check(model, clips, labels, attack)
     with torch.inference_mode(False), frozen(model):
         ascent = ascend(
             # Cloned, as autograd refuses labels that were made in inference mode.
-            _Labelled(model, labels.clone(), highest, _precision(model, clips)),
+            _Labelled(model, labels.clone(), highest, _precision(model, clips), LOSSES[attack.loss]),
             clips.detach(),
             attack,
             seed=seed,
@@ -68,12 +70,13 @@ def craft(
 
 @dataclass(frozen=True)
 class _Labelled:
-    """Cross-entropy of a model's logits with the labels (B,), of which `highest` is the largest."""
+    """A loss of a model's logits and the labels (B,), of which `highest` is the largest."""
 
     model: nn.Module
     labels: Tensor
     highest: int
     dtype: torch.dtype
+    loss: Callable[[Tensor, Tensor], Tensor]
 
     def __call__(self, clips: Tensor) -> Evaluation:
         leaf = clips.detach().requires_grad_()
@@ -87,6 +90,12 @@ class _Labelled:
         with torch.no_grad():
             return self._losses(clips)
 
+    def fooled(self, logits: Tensor) -> Tensor:
+        return logits.argmax(1) != self.labels
+
+    def select(self, samples: Tensor) -> "_Labelled":
+        return replace(self, labels=self.labels[samples])
+
     def _losses(self, clips: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.model(clips.to(self.dtype))
         if logits.ndim != 2 or len(logits) != len(clips):
@@ -97,7 +106,7 @@ class _Labelled:
             raise ValueError(f"label {self.highest} is out of range: the model has {logits.shape[1]} classes")
         # Cross-entropy of halves loses the small gradients.
         precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return functional.cross_entropy(precise, self.labels, reduction="none"), logits
+        return self.loss(precise, self.labels), logits
 
 
 def _check(model: nn.Module, clips: Tensor, labels: Tensor, attack: AttackSpec) -> int:

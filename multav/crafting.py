@@ -1,25 +1,32 @@
 """Attacking one segment of a video on its source pictures, through the preprocessing, down to 8-bit pictures."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
-from multav.attacks.spec import AttackSpec
-from multav.gradient_loop import Evaluation, ascend
+from multav.ascent import Ascent, ascend
+from multav.attacks.regions import Region, origin
+from multav.attacks.spec import AttackSpec, LossName
+from multav.channel import Channel, Kept, Through
+from multav.losses import LOSSES
+from multav.objective import Evaluation
 from multav.prediction import Scorer
 from multav.quantise import LevelBounds, levels_toward
 from multav.windows import Sample, Segment
 
 Picture = NDArray[np.uint8]
+Passage = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+"""Pictures (F, H, W, 3) in display order -> as they are after an encoder."""
 
 # Clean, adversarial and gradient values of the samples that are attacked at once stay within this.
 _BATCH_BYTES = 2**30
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -27,18 +34,20 @@ class CraftedSegment:
     """A segment's crafted pictures, and how the attack went.
 
     `pictures` are uint8 (H, W, 3); those that no sample holds are the source's own arrays. `losses` is
-    (steps + 1, samples): the mean cross-entropy of a sample's windows before each step and after the last.
-    `clips` holds for each window the float32 adversarial pictures (3, T, rows, columns) of the seen part.
+    (steps + 1, samples): the mean loss of a sample's windows before each step and after the last. `clips` holds
+    for each window the float32 adversarial pictures (3, T, rows, columns) of the seen part. `bound_respected`: of
+    each sample's 8-bit pictures as a whole.
     """
 
     pictures: tuple[Picture, ...]
     losses: Tensor
     clips: tuple[Tensor, ...]
+    bound_respected: bool
 
 
 @dataclass
 class WindowObjective:
-    """The loss that the attack climbs: mean cross-entropy over a sample's windows, by its source pictures.
+    """The loss that the attack climbs: the mean loss of a sample's windows, by its source pictures.
 
     Called with (B, 3, F, rows, columns) in [0, 1]; all B samples share the same `windows`.
     """
@@ -46,6 +55,7 @@ class WindowObjective:
     scorer: Scorer
     windows: tuple[tuple[int, ...], ...]
     label: int
+    loss: LossName = "cross-entropy"
     _gradient: Tensor | None = None
 
     def __call__(self, clips: Tensor) -> Evaluation:
@@ -65,25 +75,40 @@ class WindowObjective:
         with torch.no_grad():
             return self._losses(self.scorer.preprocessing.apply(clips))
 
+    def fooled(self, logits: Tensor) -> Tensor:
+        """Whether the windows' mean logits leave the label, (B,)."""
+        return logits.argmax(1) != self.label
+
+    def select(self, samples: Tensor) -> Self:  # noqa: ARG002 - all samples share windows and label
+        """Itself: it knows its samples by the pictures that it is called with."""
+        return self
+
     def _losses(self, small: Tensor) -> tuple[Tensor, Tensor]:
         # (B, 3, F, h, w) -> (B * windows, 3, T, h, w)
         clips = torch.stack([small[:, :, list(window)] for window in self.windows], dim=1).flatten(0, 1)
         logits = self.scorer.logits(clips)
         labels = torch.full((len(logits),), self.label, device=logits.device)
-        losses = functional.cross_entropy(logits, labels, reduction="none")
+        losses = LOSSES[self.loss](logits, labels)
         shape = (len(small), len(self.windows))
         return losses.reshape(shape).mean(1), logits.reshape(*shape, -1).mean(1)
 
 
 @dataclass(frozen=True)
 class Crafter:
-    """An attack bound to a model, a label and a seed, ready for the segments of one video."""
+    """An attack bound to a model, a label and a seed, ready for the segments of one video.
+
+    `region` is the attack's own, enlarged from the model's pictures to those that are attacked. With
+    `levels_in_loop` the attack sees the rounding to 8 bits, with a `passage` the encoder as well.
+    """
 
     scorer: Scorer
     attack: AttackSpec
+    region: Region
     bounds: LevelBounds
     label: int
     seed: int
+    passage: Passage | None = None
+    levels_in_loop: bool = False
 
     def craft(
         self, segment: Segment[Picture], *, on_step: Callable[[int], None], keep_clips: bool
@@ -92,6 +117,7 @@ class Crafter:
         pictures = list(segment.pictures)
         losses: list[Tensor] = []
         clips: list[Tensor] = []
+        respected = True
         if segment.samples:
             clean = self.scorer.seen(segment.pictures)
             first = segment.first_window
@@ -99,11 +125,10 @@ class Crafter:
                 frames = [list(sample.frames) for sample in samples]
                 # (3, frames, H, W) uint8 -> (B, 3, F, H, W)
                 levels = torch.stack([clean[:, positions] for positions in frames])
-                ascent = ascend(
-                    WindowObjective(self.scorer, samples[0].windows, self.label),
-                    levels.float().div_(255),
-                    self.attack,
-                    seed=self.seed,
+                ascent = self._ascent(
+                    WindowObjective(self.scorer, samples[0].windows, self.label, self.attack.loss),
+                    levels,
+                    self._channel(pictures, frames, levels),
                     first_sample=first,
                     on_step=on_step,
                 )
@@ -113,12 +138,94 @@ class Crafter:
                     clips += [
                         clip[:, list(window)].cpu() for clip in ascent.clips for window in samples[0].windows
                     ]
-                self._paste(pictures, frames, levels_toward(ascent.clips, levels), levels)
+                crafted = self._allowed(levels_toward(ascent.clips, levels), levels, ascent.mask)
+                respected = respected and self._within(crafted, levels, ascent.mask)
+                self._paste(pictures, frames, crafted)
         return CraftedSegment(
             tuple(pictures),
             torch.cat(losses, dim=1) if losses else torch.empty(self.attack.steps + 1, 0),
             tuple(clips),
+            respected,
         )
+
+    def keeps_bound(self, segment: Segment[Any], clean: Sequence[Picture], other: Sequence[Picture]) -> bool:
+        """Whether `other` pictures in the place of the segment's `clean` ones keep a bound on whole samples."""
+        if not segment.samples:
+            return True
+        levels, changed = self.scorer.seen(clean), self.scorer.seen(other)
+        return all(
+            self._within(changed[None, :, list(sample.frames)], levels[None, :, list(sample.frames)], None)
+            for sample in segment.samples
+        )
+
+    def _ascent(
+        self,
+        objective: WindowObjective,
+        levels: Tensor,
+        channel: Channel | None,
+        *,
+        first_sample: int,
+        on_step: Callable[[int], None],
+    ) -> Ascent:
+        """The attack on clean `levels`; with a channel its best point at the far end."""
+        clips = levels.float().div_(255)
+        kept = Kept(self.attack.targeted)
+
+        def step_begins(step: int) -> None:
+            if step == 0:
+                kept.forget()
+            on_step(step)
+
+        ascent = ascend(
+            objective if channel is None else Through(objective, channel, kept),
+            clips,
+            self.attack,
+            seed=self.seed,
+            first_sample=first_sample,
+            on_step=step_begins,
+            region=self.region,
+        )
+        if kept.clips is None:
+            return ascent
+        losses = torch.cat([ascent.losses[:-1], kept.losses[None]])
+        return replace(ascent, clips=kept.clips, logits=kept.logits, losses=losses)
+
+    def _channel(self, pictures: list[Picture], frames: list[list[int]], clean: Tensor) -> Channel | None:
+        """What lies between the clips and the model, as far as the attack takes it along."""
+        if self.passage is None and not self.levels_in_loop:
+            return None
+
+        def arrive(clips: Tensor) -> Tensor:
+            # Without the region's mask: outside nothing moves, so that only replaced pixels could be clamped wrong.
+            crafted = levels_toward(clips, clean)
+            if self.region.level is None:
+                crafted = self._allowed(crafted, clean, None)
+            if self.passage is not None:
+                made = list(pictures)
+                self._paste(made, frames, crafted)
+                seen = self.scorer.seen(list(self.passage(np.stack(made))))
+                crafted = torch.stack([seen[:, positions] for positions in frames])
+            return crafted.float().div_(255)
+
+        return arrive
+
+    def _allowed(self, crafted: Tensor, clean: Tensor, mask: Tensor | None) -> Tensor:
+        """Crafted levels moved into what is allowed around the clean ones, (B, 3, F, rows, columns) uint8."""
+        lowest, highest = (
+            torch.from_numpy(table).to(clean.device)[clean.long()]
+            for table in (self.bounds.lowest, self.bounds.highest)
+        )
+        allowed = torch.minimum(torch.maximum(crafted, lowest), highest)
+        # Outside of the region nothing has moved, and where pixels were replaced the tables are about the inside.
+        return allowed if mask is None else torch.where(mask, allowed, clean)
+
+    def _within(self, crafted: Tensor, clean: Tensor, mask: Tensor | None) -> bool:
+        """Whether projecting moves nothing: for bounds on a whole sample, which no table of levels can show."""
+        if self.attack.ball.elementwise:
+            return True
+        values = crafted.double() / 255
+        centre = origin(self.region, clean.double() / 255, mask)
+        return bool((self.attack.project(values.clone(), centre) - values).abs().max() < _ROUNDING)
 
     def _batches(self, samples: Sequence[Sample], clean: Tensor) -> Iterator[tuple[Sample, ...]]:
         """Runs of samples of one structure, as many at a time as memory allows."""
@@ -129,16 +236,13 @@ class Crafter:
             for start in range(0, len(alike), size):
                 yield alike[start : start + size]
 
-    def _paste(
-        self, pictures: list[Picture], frames: list[list[int]], crafted: Tensor, clean: Tensor
-    ) -> None:
+    def _paste(self, pictures: list[Picture], frames: list[list[int]], crafted: Tensor) -> None:
         """Put the crafted levels (B, 3, F, rows, columns) into copies of the pictures that they belong to."""
         rows, columns = self.scorer.preprocessing.window
         # (B, 3, F, H, W) -> (B, F, H, W, 3)
         levels = crafted.permute(0, 2, 3, 4, 1).cpu().numpy()
-        originals = clean.permute(0, 2, 3, 4, 1).cpu().numpy()
         for sample, positions in enumerate(frames):
             for index, position in enumerate(positions):
                 picture = pictures[position].copy()
-                picture[rows, columns] = self.bounds.clamp(levels[sample, index], originals[sample, index])
+                picture[rows, columns] = levels[sample, index]
                 pictures[position] = picture

@@ -4,7 +4,7 @@ The ladder starts with an ordinary H.264 file and lowers its crf until the decod
 lossless comes last. Nothing about a file is assumed: what is reported was measured on its bytes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,7 @@ class Written:
     prediction: Prediction
     to_source: Comparison
     to_crafted: Comparison
+    bound_respected: bool
     sheet: Sheet
 
 
@@ -88,7 +89,7 @@ class Delivery:
             "crf": file.rung.crf,
             "bytes": file.size,
             "psnr_to_crafted_db": file.to_crafted.psnr_db,
-            "bound_respected": file.to_source.within(bounds),
+            "bound_respected": file.bound_respected and file.to_source.within(bounds),
             "audio": file.audio,
             "tried": list(self.tried),
         }
@@ -116,6 +117,7 @@ class Deliverer:
     sheet_frames: frozenset[int]
     check: Callable[[], None]
     on_frame: Callable[[], None]
+    keeps_bound: Callable[[Segment[Picture], Sequence[Picture], Sequence[Picture]], bool]
 
     def deliver(
         self, rungs: tuple[Rung, ...], *, adversarial: Callable[[Prediction], bool], worth: bool
@@ -206,6 +208,8 @@ class Deliverer:
         path, codec, pixel_format, audio = written
         to_source, to_crafted = Comparison(), Comparison()
         prediction, sheet = RunningPrediction(self.scorer), Sheet()
+        sources: list[Picture] = []
+        respected = True
         with decode(path, self.limits) as delivered, self.footage.open() as frames:
 
             def pictures() -> Iterator[Picture]:
@@ -218,17 +222,31 @@ class Deliverer:
                     to_crafted.add(crafted, frame.rgb, ssim=False)
                     if index in self.sheet_frames:
                         sheet.add(source, frame.rgb, crafted)
+                    sources.append(source)
                     self.on_frame()
                     yield frame.rgb
 
             try:
                 for segment in self.segments(pictures()):
                     prediction.add(segment, segment.pictures)
+                    # A segment comes when its pictures, and some of the next, have been read.
+                    clean, sources = sources[: len(segment.pictures)], sources[len(segment.pictures) :]
+                    respected = respected and self.keeps_bound(segment, clean, segment.pictures)
             except ValueError as error:
                 raise EncodingFailed(
                     f"the written {rung.format.name} file does not hold what was encoded: {error}"
                 ) from error
         size = path.stat().st_size
         return Written(
-            rung, path, size, codec, pixel_format, audio, prediction.result(), to_source, to_crafted, sheet
+            rung,
+            path,
+            size,
+            codec,
+            pixel_format,
+            audio,
+            prediction.result(),
+            to_source,
+            to_crafted,
+            respected,
+            sheet,
         )

@@ -1,116 +1,115 @@
-"""The one loop that every attack runs: evaluate, step, project, as often as the specification says.
+"""The one loop that every attack of a fixed step size runs: evaluate, step, project, as often as specified.
 
-    x = origin, or a random point of the bound
+    x = start
     repeat `steps` times:  x = project(step(x, d loss / d x), origin)
 
-The work is done in one adversarial buffer and in the gradient's own memory. Elementwise attacks are stepped in
-pieces that stay in the cache, which makes the update cheap beside the gradient even on full-size video frames.
+The work is done in one adversarial buffer and in the gradient's own memory. With `early_stop` samples that fool
+the model leave the batch, so that the rest of it gets cheaper.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from multav.attacks.spec import AttackSpec
-from multav.randomness import Draws
-
-# Values per piece. On a CPU the buffers of a step stay in the second-level cache, and torch runs fewer than 2**15
-# values on one thread: waking others costs more than it saves, and a hundred times more on a busy machine. An
-# accelerator wants few large pieces; two temporaries of this size are all that an update adds to its memory.
-_CPU_PIECE: Final = 2**15 - 2**6
-_ACCELERATOR_PIECE: Final = 2**24
+from multav.attacks.fixed_step_attack import FixedStepAttack
+from multav.objective import Objective
+from multav.pieces import move
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """Losses (B,), logits (B, classes), and the gradient (B, 3, T, H, W) of the summed losses; it is used up."""
+class Start:
+    """Where a search begins: clips (used up), the centre of their bound, and where they may move (None: everywhere)."""
 
-    losses: Tensor
-    logits: Tensor
-    gradient: Tensor
-
-
-class Objective(Protocol):
-    """A loss to climb. Samples do not see each other: losses are summed, never averaged over the batch."""
-
-    def __call__(self, clips: Tensor) -> Evaluation:
-        """Losses, logits and gradient at `clips` (B, 3, T, H, W)."""
-        ...
-
-    def score(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        """Losses (B,) and logits (B, classes) at `clips`, without a gradient."""
-        ...
+    clips: Tensor
+    origin: Tensor
+    mask: Tensor | None
 
 
 @dataclass(frozen=True)
-class Ascent:
-    """Adversarial clips (B, 3, T, H, W) and their logits (B, classes).
-
-    `losses` (steps + 1, B) are those before each step and after the last. `mask` is bool (B, 1, T, H, W), true
-    where the attack could act; None means everywhere.
-    """
+class Found:
+    """Where a search ended: clips, their logits (B, classes), and losses (steps + 1, B) on the way."""
 
     clips: Tensor
     logits: Tensor
     losses: Tensor
-    mask: Tensor | None
 
 
-def ascend(
-    objective: Objective,
-    clips: Tensor,
-    attack: AttackSpec,
-    *,
-    seed: int = 0,
-    first_sample: int = 0,
-    on_step: Callable[[int], None] | None = None,
-) -> Ascent:
-    """Climb `objective` (descend it, if `attack.targeted`) from `clips`, within the bound and region of `attack`.
-
-    `clips` (B, 3, T, H, W) float in [0, 1] are left as they are. Sample i of the batch draws its random numbers
-    from (seed, first_sample + i). `on_step` hears of each step before it is taken and may raise.
-    """
-    clean = clips.contiguous()
-    draws = Draws(clean, seed=seed, first_sample=first_sample)
-    mask = attack.region.place(clean, draws, objective)
-    origin = attack.region.origin(clean, mask)
-    adversarial = origin.clone()
-    if attack.random_start:
-        _move(attack, attack.scatter, adversarial, draws.noise(), origin, mask)
-    losses = []
+def gradient_loop(
+    goal: Objective, start: Start, attack: FixedStepAttack, on_step: Callable[[int], None] | None
+) -> Found:
+    """Climb `goal` from `start`; `on_step` hears of each step before it is taken and may raise."""
+    climb = _Climb(goal, start.clips, start.origin, start.mask)
+    trace: list[Tensor] = []
     for step in range(attack.steps):
         if on_step is not None:
             on_step(step)
-        evaluation = objective(adversarial)
-        losses.append(evaluation.losses)
-        gradient = evaluation.gradient.neg_() if attack.targeted else evaluation.gradient
-        _move(attack, attack.step, adversarial, gradient.contiguous(), origin, mask)
-    last, logits = objective.score(adversarial)
-    return Ascent(adversarial, logits, torch.stack([*losses, last]), mask)
+        evaluation = climb.goal(climb.clips)
+        trace.append(climb.in_batch(evaluation.losses, trace))
+        gradient = evaluation.gradient
+        if attack.early_stop:
+            going = ~climb.goal.fooled(evaluation.logits)
+            if not going.all():
+                climb.leave(~going, evaluation.logits)
+                if not len(climb.rows):
+                    break
+                climb.keep(going)
+                gradient = gradient[going]
+        gradient = climb.direction(gradient.contiguous(), attack.momentum)
+        along = partial(attack.step, share=attack.share(step))
+        move(attack, along, climb.clips, gradient, climb.origin, climb.mask)
+    return climb.found(trace, attack.steps)
 
 
-def _move(
-    attack: AttackSpec,
-    along: Callable[[Tensor, Tensor], Tensor],
-    adversarial: Tensor,
-    direction: Tensor,
-    origin: Tensor,
-    mask: Tensor | None,
-) -> None:
-    """Move `adversarial` along `direction` (used up) where `mask` allows it, then back into the bound."""
-    if mask is not None:
-        direction.mul_(mask)
-    for moved, there, around in _pieces(attack, adversarial, direction, origin):
-        attack.project(along(moved, there), around)
+class _Climb:
+    """The samples that are still climbing, and what those that have left the batch have reached."""
 
+    def __init__(self, goal: Objective, clips: Tensor, origin: Tensor, mask: Tensor | None) -> None:
+        self.goal, self.clips, self.origin, self.mask = goal, clips, origin, mask
+        self.rows = torch.arange(len(clips), device=clips.device)
+        self._size = len(clips)
+        self._memory: Tensor | None = None
+        self._left: list[tuple[Tensor, Tensor, Tensor]] = []
 
-def _pieces(attack: AttackSpec, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Views of contiguous `tensors`: whole where the ball looks at a whole sample, pieces of them otherwise."""
-    if not attack.ball.elementwise:
-        yield tensors
-        return
-    size = _CPU_PIECE if tensors[0].device.type == "cpu" else _ACCELERATOR_PIECE
-    yield from zip(*(torch.split(tensor.view(-1), size) for tensor in tensors), strict=True)
+    def in_batch(self, losses: Tensor, trace: list[Tensor]) -> Tensor:
+        """The losses of the whole batch: those who have left keep their last."""
+        return losses if len(losses) == self._size else trace[-1].index_copy(0, self.rows, losses)
+
+    def leave(self, done: Tensor, logits: Tensor) -> None:
+        """Note where the samples `done` (bool) are, with the logits of all; `keep` the others then."""
+        self._left.append((self.rows[done], self.clips[done], logits[done]))
+        self.rows = self.rows[~done]
+
+    def keep(self, going: Tensor) -> None:
+        """Go on with the samples `going` (bool) alone."""
+        self.clips, self.origin = self.clips[going], self.origin[going]
+        self.mask = None if self.mask is None else self.mask[going]
+        self._memory = None if self._memory is None else self._memory[going]
+        self.goal = self.goal.select(going.nonzero()[:, 0])
+
+    def direction(self, gradient: Tensor, momentum: float) -> Tensor:
+        """The gradient, or with momentum the sum of it and of the faded former ones, each of mean size 1."""
+        if not momentum:
+            return gradient
+        if self.mask is not None:
+            gradient.mul_(self.mask)
+        size = gradient.abs().flatten(1).mean(1).reshape(-1, 1, 1, 1, 1)
+        gradient.mul_(torch.where(size > 0, size.reciprocal(), size))
+        if self._memory is None:
+            self._memory = torch.zeros_like(gradient)
+        return self._memory.mul_(momentum).add_(gradient).clone()
+
+    def found(self, trace: list[Tensor], steps: int) -> Found:
+        """The end of all samples."""
+        if len(self.rows):
+            last, logits = self.goal.score(self.clips)
+            trace.append(self.in_batch(last, trace))
+            if not self._left:
+                return Found(self.clips, logits, torch.stack(trace))
+            self._left.append((self.rows, self.clips, logits))
+        trace += [trace[-1]] * (steps + 1 - len(trace))
+        order = torch.cat([rows for rows, _, _ in self._left]).argsort()
+        clips, logits = (torch.cat(parts)[order] for parts in list(zip(*self._left, strict=True))[1:])
+        return Found(clips, logits, torch.stack(trace))

@@ -19,7 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from multav.attack_request import AttackRequest, label_index
+from multav.attack_request import AttackRequest, label_index, refuse_misfit
+from multav.attacks.regions import Region
 from multav.crafted_frames import CraftedFrames
 from multav.crafting import CraftedSegment, Crafter
 from multav.delivery import Deliverer, Delivery, Segments, ladder
@@ -62,11 +63,15 @@ class ArtifactFile:
 
 @dataclass(frozen=True)
 class _Crafting:
-    """What crafting left behind: the prediction on the crafted 8-bit pictures, the change, the mean losses."""
+    """What crafting left behind: the prediction on the crafted 8-bit pictures, the change, the mean losses.
+
+    `bound_respected` is about bounds on whole samples; those on single values are read off the change.
+    """
 
     prediction: Prediction
     change: Comparison
     losses: list[float]
+    bound_respected: bool
 
 
 @dataclass
@@ -189,11 +194,24 @@ class Journey:
             )
         return prediction.result()
 
+    @cached_property
+    def region(self) -> Region:
+        """The attack's region on the pictures that are attacked. Raises `InvalidSpec` when it does not fit."""
+        region = self.request.attack.region
+        refuse_misfit(self.request.attack, self.geometry)
+        if self.request.domain == "model_input":
+            return region
+        return region.enlarged(min(self.size) / self.geometry.short_side)
+
+    def _crafter(self, label: int) -> Crafter:
+        return Crafter(self.scorer, self.request.attack, self.region, self.bounds, label, self.request.seed)
+
     def _craft(self, crafted: CraftedFrames, label: int) -> _Crafting:
-        crafter = Crafter(self.scorer, self.request.attack, self.bounds, label, self.request.seed)
+        crafter = self._crafter(label)
         prediction, change = RunningPrediction(self.scorer), Comparison()
         pace = Pace(self.windows, "windows", self.on_progress, after_seconds=self._delivery_seconds())
         losses: list[Tensor] = []
+        respected = True
         height, width = thin(np.zeros((*self.size, 3), np.uint8), _MAP_SIDE).shape[:2]
         with ExitStack() as stack:
             frames = stack.enter_context(self.footage.open())
@@ -221,6 +239,7 @@ class Journey:
                 made = crafter.craft(segment, on_step=lambda _: self.check(), keep_clips=tensors is not None)
                 prediction.add(segment, made.pictures)
                 losses.append(made.losses)
+                respected = respected and made.bound_respected
                 for index, (source, picture) in enumerate(zip(segment.pictures, made.pictures, strict=True)):
                     self.check()
                     crafted.write(source, picture)
@@ -232,7 +251,7 @@ class Journey:
                 if segment.samples:
                     pace.advance(segment.windows)
         mean = torch.cat(losses, dim=1).mean(dim=1)
-        return _Crafting(prediction.result(), change, [round(loss, 6) for loss in mean.tolist()])
+        return _Crafting(prediction.result(), change, [round(loss, 6) for loss in mean.tolist()], respected)
 
     def _deliver(self, crafted: CraftedFrames, crafting: _Crafting, label: int) -> Delivery:
         started, passed = time.monotonic(), 0
@@ -262,6 +281,7 @@ class Journey:
             sheet_frames=chosen,
             check=self.check,
             on_frame=on_frame,
+            keeps_bound=self._crafter(label).keeps_bound,
         )
         return deliverer.deliver(
             ladder(self.request),
@@ -295,7 +315,7 @@ class Journey:
                 "ssim": change.ssim,
                 "changed_pixels": change.changed_pixels,
                 "pixels": self.frames * self.size[0] * self.size[1],
-                "bound_respected": change.within(self.bounds),
+                "bound_respected": crafting.bound_respected and change.within(self.bounds),
             },
             "delivery": delivery.as_dict(self.bounds),
             "video": {

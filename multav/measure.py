@@ -79,8 +79,7 @@ class Comparison:
 
     def within(self, bounds: LevelBounds) -> bool:
         """Whether every pair keeps `bounds`."""
-        clean, other = np.nonzero(self.pairs)
-        return bool(((bounds.lowest[clean] <= other) & (other <= bounds.highest[clean])).all())
+        return bounds.allows(*np.nonzero(self.pairs))
 
     def _squared_levels(self) -> int:
         clean, other = np.nonzero(self.pairs)

@@ -21,7 +21,11 @@ _TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class LevelBounds:
-    """For each clean level 0..255, the lowest and the highest level that a threat model allows (uint8 tables)."""
+    """For each clean level 0..255, the lowest and the highest level that a threat model allows (uint8 tables).
+
+    Where a whole clip shares one bound, or pixels are replaced before the attack, a single level says less: then
+    the tables are as wide as they may be for one value, whatever the others do.
+    """
 
     lowest: NDArray[np.uint8]
     highest: NDArray[np.uint8]
@@ -29,7 +33,11 @@ class LevelBounds:
     @classmethod
     def of(cls, attack: "AttackSpec") -> "LevelBounds":
         """The table of `attack`, from its own projection in float64."""
+        if not attack.ball.elementwise:
+            return cls(np.zeros(256, np.uint8), np.full(256, 255, np.uint8))
         clean = torch.arange(256, dtype=torch.float64) / 255
+        if attack.region.level is not None:
+            clean.fill_(attack.region.level)
         lowest = attack.project(torch.zeros_like(clean), clean).clamp(0, 1) * 255
         highest = attack.project(torch.ones_like(clean), clean).clamp(0, 1) * 255
         # 1e-9 forgives float64 rounding of bounds that are whole levels (25 * 1.04 = 26).
@@ -40,6 +48,11 @@ class LevelBounds:
     def clamp(self, levels: NDArray[np.uint8], clean: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """`levels` moved into what is allowed around `clean` (same shape)."""
         return np.clip(levels, self.lowest[clean], self.highest[clean])
+
+    def allows(self, clean: NDArray[np.int64], other: NDArray[np.int64]) -> bool:
+        """Whether every change from a level of `clean` to one of `other` is allowed; no change always is."""
+        inside = (self.lowest[clean] <= other) & (other <= self.highest[clean])
+        return bool((inside | (clean == other)).all())
 
 
 def levels_toward(adversarial: Tensor, clean: Tensor) -> Tensor:

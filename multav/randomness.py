@@ -32,3 +32,11 @@ class Draws:
         """Uniform in 0 .. below - 1, int64 (B, *shape), on the clips' device."""
         drawn = [torch.randint(below, tuple(shape), generator=own) for own in self._generators]
         return torch.stack(drawn).to(self._clips.device)
+
+    def subsets(self, count: int, of: int, frames: int) -> Tensor:
+        """For each frame `count` distinct numbers of 0 .. of - 1, int64 (B, frames, count), on the clips' device."""
+        drawn = [
+            torch.stack([torch.randperm(of, generator=own)[:count] for _ in range(frames)])
+            for own in self._generators
+        ]
+        return torch.stack(drawn).to(self._clips.device)

@@ -6,7 +6,7 @@ from typing import Any, Final
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from multav.attack_request import AttackRequest, label_index
+from multav.attack_request import AttackRequest, label_index, refuse_misfit
 from multav.errors import FieldError, InvalidSpec, NotFound, QueueFull
 from multav.video.probe import probe
 from service.context import Context
@@ -162,6 +162,7 @@ def _resolved(context: Context, request: AttackRequest) -> AttackRequest:
         raise InvalidSpec(detail, errors=[FieldError(pointer="/model_sha256", detail=detail)])
     if request.label is not None:
         label_index(request.label, model.card.classes)
+    refuse_misfit(request.attack, model.card.geometry)
     return AttackRequest.parse(
         {**request.model_dump(mode="json"), "model": model.name, "model_sha256": model.sha256}
     )

@@ -4,25 +4,59 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from multav.attacks.af import Af
+from multav.attacks.apgd_linf import ApgdLinf
+from multav.attacks.apgd_ratio import ApgdRatio
+from multav.attacks.multav_af import MultavAf
+from multav.attacks.multav_l2 import MultavL2
 from multav.attacks.multav_linf import MultavLinf
+from multav.attacks.multav_roa import MultavRoa
+from multav.attacks.multav_spa import MultavSpa
+from multav.attacks.pgd_l2 import PgdL2
 from multav.attacks.pgd_linf import PgdLinf
+from multav.attacks.roa import Roa
+from multav.attacks.spa import Spa
 from multav.attacks.spec import AttackSpec
 from multav.errors import FieldError, InvalidSpec, NotFound
 from multav.validation import field_errors
 
 ATTACKS: Final[dict[str, type[AttackSpec]]] = {
     "multav-linf": MultavLinf,
+    "multav-l2": MultavL2,
+    "multav-roa": MultavRoa,
+    "multav-af": MultavAf,
+    "multav-spa": MultavSpa,
     "pgd-linf": PgdLinf,
+    "pgd-l2": PgdL2,
+    "roa": Roa,
+    "af": Af,
+    "spa": Spa,
+    "apgd-ratio": ApgdRatio,
+    "apgd-linf": ApgdLinf,
 }
 """Specification classes by kind."""
 
-Attack = Annotated[MultavLinf | PgdLinf, Field(discriminator="kind")]
+AnyAttack = (
+    MultavLinf
+    | MultavL2
+    | MultavRoa
+    | MultavAf
+    | MultavSpa
+    | PgdLinf
+    | PgdL2
+    | Roa
+    | Af
+    | Spa
+    | ApgdRatio
+    | ApgdLinf
+)
+Attack = Annotated[AnyAttack, Field(discriminator="kind")]
 """Any attack, told apart by its `kind`."""
 
-_ADAPTER: Final[TypeAdapter[MultavLinf | PgdLinf]] = TypeAdapter(Attack)
+_ADAPTER: Final[TypeAdapter[AnyAttack]] = TypeAdapter(Attack)
 
 
-def parse_attack(body: Any) -> MultavLinf | PgdLinf:
+def parse_attack(body: Any) -> AnyAttack:
     """The specification in `body`, e.g. `{"kind": "multav-linf", "epsilon": 1.04}`.
 
     A body with only a kind means the paper's settings. Raises `InvalidSpec` with a JSON pointer for each wrong
@@ -54,8 +88,9 @@ def describe(kind: str) -> dict[str, Any]:
         "equation": spec.equation,
         "source": spec.source,
         "rule": spec.rule.name,
-        "ball": spec.ball.name,
+        "ball": defaults.ball.name,
         "region": defaults.region.name,
         "defaults": defaults.model_dump(),
+        "settings": spec.settings,
         "schema": spec.model_json_schema(),
     }

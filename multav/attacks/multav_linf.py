@@ -4,12 +4,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from multav.attacks.balls import Linf
+from multav.attacks.fixed_step_attack import FixedStepAttack
 from multav.attacks.rules import Multiplicative, Ratio
-from multav.attacks.spec import AttackSpec
 
 
-class MultavLinf(AttackSpec):
+class MultavLinf(FixedStepAttack):
     """x <- clip[0,1](clip_ratio(x * step_size ** sign(gradient))), max(x'/x, x/x') <= epsilon (equation 3).
 
     With the paper's 1.04, 1.01 and 5 steps the bound bites from the fourth step on. Black stays black, and a
@@ -17,7 +16,6 @@ class MultavLinf(AttackSpec):
     """
 
     rule: ClassVar = Multiplicative()
-    ball: ClassVar = Linf()
     equation: ClassVar = (
         "x^{t+1} = Clip_[0,1]( Clip_{max(x'/x, x/x') <= epsilon}( x^t * step_size^{sign(grad L)} ) )"
     )

@@ -4,19 +4,17 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from multav.attacks.balls import Linf
+from multav.attacks.fixed_step_attack import FixedStepAttack
 from multav.attacks.rules import Additive, Distance
-from multav.attacks.spec import AttackSpec
 
 
-class PgdLinf(AttackSpec):
+class PgdLinf(FixedStepAttack):
     """x <- clip[0,1](clip_epsilon(x + step_size * sign(gradient))), |x' - x| <= epsilon (equation 1).
 
     The paper's text starts at the clean clip; the authors' training code used advertorch's random start.
     """
 
     rule: ClassVar = Additive()
-    ball: ClassVar = Linf()
     equation: ClassVar = (
         "x^{t+1} = Clip_[0,1]( Clip_{|x' - x| <= epsilon}( x^t + step_size * sign(grad L) ) )"
     )

@@ -39,6 +39,20 @@ Ratio = Annotated[
 ]
 """The unit of the multiplicative rule: a factor above 1."""
 
+
+def _is_length(value: float) -> float:
+    if not 0 < value <= _LARGEST_RATIO:
+        raise ValueError(f"{value:g} is no length: it must be above 0 and at most {_LARGEST_RATIO:g}")
+    return value
+
+
+Length = Annotated[
+    float,
+    Field(strict=True, json_schema_extra={"exclusiveMinimum": 0, "maximum": _LARGEST_RATIO}),
+    AfterValidator(_is_length),
+]
+"""A Euclidean length over all values of a clip, above 0."""
+
 Distance = Annotated[
     float,
     Field(strict=True, json_schema_extra={"exclusiveMinimum": 0, "maximum": 1}),
@@ -65,6 +79,34 @@ class Additive:
         """Lowest and highest value that is at most `epsilon` away from each value of `clip`."""
         return clip - epsilon, clip + epsilon
 
+    def part(self, step_size: float, share: float) -> float:
+        """The step size that is `share` of a step."""
+        return step_size * share
+
+    def coordinate_bound(self, epsilon: float) -> float:
+        """How far `epsilon` reaches in the coordinate in which the rule adds: the value itself."""
+        return epsilon
+
+    def coordinate(self, adversarial: Tensor, origin: Tensor) -> Tensor:
+        """Where `adversarial` lies in that coordinate, `origin` being 0."""
+        return adversarial - origin
+
+    def at_coordinate(self, origin: Tensor, coordinate: Tensor) -> Tensor:
+        """The values at a coordinate."""
+        return origin + coordinate
+
+    def displacement(self, adversarial: Tensor, origin: Tensor) -> Tensor:
+        """How far each value has moved: x' - x."""
+        return adversarial - origin
+
+    def displaced(self, origin: Tensor, displacement: Tensor) -> Tensor:
+        """The values that lie `displacement` away from `origin`."""
+        return origin + displacement
+
+    def radius(self, epsilon: float) -> float:
+        """The step size that leads from the centre of a ball of radius `epsilon` to its edge."""
+        return epsilon
+
 
 @dataclass(frozen=True)
 class Multiplicative:
@@ -90,6 +132,39 @@ class Multiplicative:
     def within(self, clip: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
         """Lowest and highest value whose ratio to each value of `clip`, or its inverse, is at most `epsilon`."""
         return clip / epsilon, clip * epsilon
+
+    def part(self, step_size: float, share: float) -> float:
+        """The step size that is `share` of a step: shares of a product are powers."""
+        return float(step_size**share)
+
+    def coordinate_bound(self, epsilon: float) -> float:
+        """How far `epsilon` reaches in the coordinate in which the rule adds: the logarithm of the ratio."""
+        return log(epsilon)
+
+    def coordinate(self, adversarial: Tensor, origin: Tensor) -> Tensor:
+        """Where `adversarial` lies in that coordinate, `origin` being 0; black lies at 0."""
+        ratio = (adversarial / origin).where((origin > 0) & (adversarial > 0), adversarial.new_ones(()))
+        return ratio.log_()
+
+    def at_coordinate(self, origin: Tensor, coordinate: Tensor) -> Tensor:
+        """The values at a coordinate."""
+        return origin * coordinate.exp()
+
+    def displacement(self, adversarial: Tensor, origin: Tensor) -> Tensor:
+        """How far each value has moved: x'/x - 1, and 0 where x is black (the ratio 0/0 is 1)."""
+        moved = adversarial - origin
+        return (moved / origin).where(origin > 0, moved.new_zeros(()))
+
+    def displaced(self, origin: Tensor, displacement: Tensor) -> Tensor:
+        """The values that lie `displacement` away from `origin`."""
+        return origin + origin * displacement
+
+    def radius(self, epsilon: float) -> float:
+        """The step size that leads from the centre of a ball of radius `epsilon` to its edge, or near it.
+
+        Along one value alone x' = x * (1 + epsilon) lies on the edge.
+        """
+        return 1 + epsilon
 
 
 Rule = Additive | Multiplicative

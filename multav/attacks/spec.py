@@ -1,54 +1,75 @@
 """What every attack is: a frozen specification that joins a rule, a ball and a region. Torch-free.
 
-The gradient loop asks a specification to `step` and `project`, and its region where to act; a kind is its choice
-of rule, ball and region, and its defaults. Tensors are (B, 3, T, H, W) float in [0, 1] unless said otherwise.
+An ascent asks a specification for its bound (`project`), and its region where to act; a kind is its choice of
+rule, ball and region, and its defaults. Tensors are (B, 3, T, H, W) float in [0, 1] unless said otherwise.
 """
 
 from abc import ABC
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
-from multav.attacks.balls import Ball
+from multav.attacks.balls import Ball, Linf
 from multav.attacks.regions import Region, WholeClip
 from multav.attacks.rules import Rule
 
 Tensor = Any
 Steps = Annotated[int, Field(strict=True, ge=1, le=10_000)]
+LossName = Literal["cross-entropy", "dlr"]
+
+_LINF: Final = Linf()
+_WHOLE_CLIP: Final = WholeClip()
 
 
 class AttackSpec(BaseModel, ABC):
     """The setting of one attack, compared by value and printed whole.
 
-    `epsilon` bounds the perturbation, `step_size` is the length of one of `steps` gradient steps. `steps: 1` is
-    the single-step version. With `targeted` the labels are classes to reach and the loss is descended.
+    `epsilon` bounds the perturbation, `steps` gradients are spent on it. With `targeted` the labels are classes to
+    reach and the loss is descended.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     rule: ClassVar[Rule]
-    ball: ClassVar[Ball]
     equation: ClassVar[str]
     meaning: ClassVar[str]
     source: ClassVar[str]
+    settings: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Other settings of the same kind that are worth a name: fields by name."""
 
     kind: str
     epsilon: float
-    step_size: float
     steps: Steps = Field(5, description="number of gradient steps, T in the paper")
     random_start: StrictBool = Field(
         False, description="start at a random point within the bound instead of the clean clip"
     )
     targeted: StrictBool = Field(False, description="labels are classes to reach instead of to leave")
+    restarts: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(
+        1, description="independent runs with new random draws; the best one of each clip is kept"
+    )
+    loss: LossName = Field(
+        "cross-entropy",
+        description="what is climbed; dlr (Croce & Hein) does not change with the logits' scale, and needs 3 classes",
+    )
+
+    @property
+    def ball(self) -> Ball:
+        """What the bound limits."""
+        return _LINF
 
     @property
     def region(self) -> Region:
         """Where the attack may act; a kind with a region of its own builds it from its fields."""
-        return WholeClip()
+        return _WHOLE_CLIP
 
-    def step(self, adversarial: Tensor, gradient: Tensor) -> Tensor:
-        """One step up the loss whose gradient is given. Both arguments are used up: work goes on in place."""
-        return self.ball.step(self.rule, adversarial, gradient, self.step_size)
+    @model_validator(mode="after")
+    def _restarts_differ(self) -> Self:
+        if self.restarts > 1 and not (self.random_start or self.region.drawn):
+            raise ValueError(
+                f"{self.restarts} restarts would all be the same run: set random_start, or choose a kind whose region "
+                "is drawn at random"
+            )
+        return self
 
     def scatter(self, adversarial: Tensor, noise: Tensor) -> Tensor:
         """From the centre to a random point of the bound; `noise` is uniform in [-1, 1]. Both are used up."""

@@ -16,6 +16,7 @@ BT601: Final = 5
 LIMITED: Final = 1
 FULL: Final = 2
 
+_BT709_TAG: Final = 1
 _FIRST_HD_LINES: Final = 720
 _RGB, _UNSPECIFIED = 0, 2
 
@@ -56,6 +57,23 @@ def range_of(frame: VideoFrame) -> tuple[int, str]:
 def bit_depth(frame: VideoFrame) -> int:
     """Bits of the deepest component."""
     return max(component.bits for component in frame.format.components)
+
+
+def from_rgb(
+    reformatter: VideoReformatter, picture: VideoFrame, pixel_format: str, *, matrix: int, range: int
+) -> VideoFrame:
+    """An rgb24 picture in an encoder's pixel format; `matrix` and `range` are the tags of the file."""
+    if pixel_format == "rgb24":
+        return picture
+    return reformatter.reformat(
+        picture,
+        format=pixel_format,
+        src_color_range=FULL,
+        dst_colorspace=BT709 if matrix == _BT709_TAG else BT601,
+        dst_color_range=LIMITED if range == LIMITED else FULL,
+        interpolation=ACCURATE,
+        threads=1,
+    )
 
 
 class ToRgb:

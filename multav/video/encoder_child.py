@@ -17,13 +17,12 @@ from av.video.stream import VideoStream
 
 from multav.video import wire
 from multav.video.audio_copy import AudioCopy
-from multav.video.colour import ACCURATE, BT601, BT709, FULL, LIMITED
+from multav.video.colour import from_rgb
 from multav.video.confinement import confine
 from multav.video.container import words_of
 
 _INPUT: Final = 0
 _OUTPUT: Final = 1
-_BT709_TAG: Final = 1
 
 
 def main(order: dict[str, Any]) -> None:
@@ -119,17 +118,13 @@ class _Encoding:
     def _frame(self, pts: int) -> VideoFrame:
         """The picture in the encoder's pixel format, with its time and colour tags."""
         tags = self._order["tags"]
-        frame = self._picture
-        if self._order["pixel_format"] != "rgb24":
-            frame = self._reformatter.reformat(
-                frame,
-                format=self._order["pixel_format"],
-                src_color_range=FULL,
-                dst_colorspace=BT709 if tags["matrix"] == _BT709_TAG else BT601,
-                dst_color_range=LIMITED if tags["range"] == LIMITED else FULL,
-                interpolation=ACCURATE,
-                threads=1,
-            )
+        frame = from_rgb(
+            self._reformatter,
+            self._picture,
+            self._order["pixel_format"],
+            matrix=tags["matrix"],
+            range=tags["range"],
+        )
         frame.pts, frame.time_base = pts, self._time_base
         frame.colorspace, frame.color_range = tags["matrix"], tags["range"]
         frame.color_primaries, frame.color_trc = tags["primaries"], tags["transfer"]
