@@ -66,7 +66,8 @@ class L2:
     """All values of a clip together: the direction is the gradient divided by its own l2 norm.
 
     `start` is where a random start lies: on the `sphere` around the centre (a uniform point of a ball of so many
-    dimensions lies there), or an `image` of uniform pixels drawn into the ball, as advertorch does it.
+    dimensions lies there), or an `image` of uniform pixels drawn into the ball, as advertorch does it (over
+    whole clips: it knows no region).
     """
 
     start: Literal["sphere", "image"] = "sphere"

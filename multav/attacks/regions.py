@@ -5,6 +5,7 @@ attack on source frames), `enlarged` gives the region that looks the same to the
 """
 
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Annotated, Any, Final, Literal, Protocol, Self
 
 from pydantic import Field
@@ -231,8 +232,6 @@ class Rectangle:
 
     def place(self, clips: Tensor, draws: Draws, objective: Objective) -> Tensor:
         """The rectangles. Raises `ValueError` when they do not fit into a frame."""
-        from multav.attacks import rectangle_search  # loads torch
-
         refuse_misfit(self, clips)
         batch, _, frames, height, width = clips.shape
         lowest, rightmost = height - self.height, width - self.width
@@ -242,9 +241,9 @@ class Rectangle:
             top, left = self.position or (lowest // 2, rightmost // 2)
             tops, lefts = (clips.new_full((batch, frames), corner).long() for corner in (top, left))
         elif self.placement == "gradient":
-            tops, lefts = rectangle_search.by_gradient(self, clips, objective)
+            tops, lefts = _search().by_gradient(self, clips, objective)
         else:
-            tops, lefts = rectangle_search.everywhere(self, clips, objective)
+            tops, lefts = _search().everywhere(self, clips, objective)
         return self.at(tops, lefts, height, width)
 
     def at(self, tops: Tensor, lefts: Tensor, height: int, width: int) -> Tensor:
@@ -254,6 +253,11 @@ class Rectangle:
         within_rows = (rows >= tops[..., None]) & (rows < tops[..., None] + self.height)
         within_columns = (columns >= lefts[..., None]) & (columns < lefts[..., None] + self.width)
         return (within_rows[..., :, None] & within_columns[..., None, :])[:, None]
+
+
+def _search() -> Any:
+    """The searches, which load torch: not before somebody has clips to search."""
+    return import_module("multav.attacks.rectangle_search")
 
 
 def _enlarged(length: int, factor: float) -> int:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import multav
+from multav.attacks.catalogue import ATTACKS
 from multav.errors import Cancelled, InvalidSpec, NotAVideo, OutputTooLarge
 from multav.geometry import InputGeometry
 from multav.progress import Progress
@@ -415,3 +416,66 @@ def test_a_damaged_source_is_said_to_be(tmp_path: Path, model: Filter) -> None:
         result = multav.attack_video(path, model, {"kind": "multav-linf", "steps": 1}, folder=tmp_path).result
         assert result["video"]["damaged"] is damaged
     assert result["video"]["frames"] < 40
+
+
+SMALL_REGIONS = {
+    "multav-roa": {"size": [8, 10]},
+    "roa": {"size": [8, 10], "init": "grey"},
+    "multav-af": {"width": 3},
+    "af": {"width": 3},
+    "multav-spa": {"pixels": 12},
+    "spa": {"pixels": 12, "init": "black"},
+    "pgd-l2": {"epsilon": 2.0, "random_start": True},
+    "apgd-ratio": {"steps": 4},
+    "apgd-linf": {"steps": 4},
+}
+
+
+@pytest.mark.parametrize("kind", ATTACKS)
+@pytest.mark.parametrize("domain", ["source", "model_input"])
+def test_every_kind_on_a_file(kind: str, domain: str, video: Path, model: Filter, tmp_path: Path) -> None:
+    attack = {"kind": kind, "steps": 2, **SMALL_REGIONS.get(kind, {})}
+    outcome = multav.attack_video(video, model, attack, domain=domain, output="ffv1-mkv", folder=tmp_path)
+    result = outcome.result
+    assert result["perturbation"]["bound_respected"]
+    # Lossless: the bound is the file's as well.
+    assert result["delivery"]["bound_respected"]
+    assert result["perturbation"]["changed_pixels"] > 0
+    assert len(result["losses"]) == attack["steps"] + 1
+    share = result["perturbation"]["changed_pixels"] / result["perturbation"]["pixels"]
+    # On source frames a region covers the same share of what the model sees as on the model's own.
+    if kind.endswith("roa"):
+        assert share < 1.2 * 8 * 10 / (20 * 24)
+    if kind.endswith("spa"):
+        assert share < 1.3 * 12 / (20 * 24)
+    if kind.endswith("af"):
+        assert share < 1.1 * (1 - 14 * 18 / (20 * 24))
+
+
+@pytest.mark.parametrize(
+    ("attack", "pointer"),
+    [
+        ({"kind": "roa", "size": 21}, "/attack/size"),
+        ({"kind": "multav-roa", "size": 4, "placement": "fixed", "position": [18, 0]}, "/attack/position"),
+        ({"kind": "af", "width": 11}, "/attack/width"),
+        ({"kind": "spa", "pixels": 481}, "/attack/pixels"),
+    ],
+    ids=str,
+)
+def test_a_region_that_the_model_cannot_see_is_refused(
+    attack: dict[str, object], pointer: str, video: Path, model: Filter, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidSpec, match=r"fit|have|leaves") as caught:
+        multav.attack_video(video, model, attack, folder=tmp_path)
+    assert [error["pointer"] for error in caught.value.errors] == [pointer]
+
+
+@pytest.mark.parametrize("channel", ["levels", "codec"])
+def test_the_channel_in_the_loop(channel: str, video: Path, model: Filter, tmp_path: Path) -> None:
+    attack = {"kind": "multav-linf", "steps": 4}
+    outcome = multav.attack_video(
+        video, model, attack, channel=channel, channel_crf=[18, 28], output="h264-mp4", folder=tmp_path
+    )
+    assert outcome.result["perturbation"]["bound_respected"]
+    assert outcome.result["losses"][-1] > outcome.result["losses"][0]
+    assert outcome.result["delivered"]["label"] in CLASSES
