@@ -40,17 +40,20 @@ def write(database: Database, source: BinaryIO | Iterable[bytes]) -> Blob:
     The blob is kept for a grace period even when nothing refers to it yet (see `collect`).
     """
     blob_id = uuid.uuid4().hex
-    with database.write() as session:
-        session.execute(insert(BlobTable).values(id=blob_id, sha256=None, bytes=0, touched_at=now()))
-    digest, size = hashlib.sha256(), 0
+    digest, size, waiting = hashlib.sha256(), 0, b""
+    number = 0
     try:
-        for number, chunk in enumerate(_chunks(source)):
+        # A chunk is written when the next one is there: small bytes take one transaction, from first to last.
+        for chunk in _chunks(source):
+            if size:
+                with database.write() as session:
+                    _append(session, blob_id, number, waiting)
+                number += 1
             digest.update(chunk)
             size += len(chunk)
-            with database.write() as session:
-                session.execute(insert(BlobChunkTable).values(blob_id=blob_id, number=number, data=chunk))
-                _touch(session, blob_id)
+            waiting = chunk
         with database.write() as session:
+            _append(session, blob_id, number, waiting)
             return _complete(session, blob_id, digest.hexdigest(), size)
     except BaseException:
         with database.write() as session:
@@ -125,6 +128,16 @@ def collect(database: Database, *, older_than_seconds: float) -> int:
             if gone.rowcount:  # type: ignore[attr-defined]
                 session.execute(delete(BlobChunkTable).where(BlobChunkTable.blob_id == blob_id))
     return len(stale)
+
+
+def _append(session: Session, blob_id: str, number: int, chunk: bytes) -> None:
+    """The next chunk; with the first one the blob begins."""
+    if number == 0:
+        session.execute(insert(BlobTable).values(id=blob_id, sha256=None, bytes=0, touched_at=now()))
+    else:
+        _touch(session, blob_id)
+    if chunk:
+        session.execute(insert(BlobChunkTable).values(blob_id=blob_id, number=number, data=chunk))
 
 
 def _complete(session: Session, blob_id: str, sha256: str, size: int) -> Blob:
