@@ -4,8 +4,7 @@
 
 Held-out clips of the built-in set are rendered at `scale` times the model's size and attacked on those source
 frames (label: the truth). Each row is one way to attack; the columns say on how many of the clips the model is
-still right: on the clean clip, on the float clip, on its 8-bit levels, on 16-bit levels, and after H.264 at falling
-quality. Fewer is a stronger attack. `lost` is what H.264 crf 23 costs: its column minus the float one.
+still right: on the clean clip, on the float clip, on its 8-bit levels, and after H.264 at falling quality. Fewer is a stronger attack. `lost` is what H.264 crf 23 costs: its column minus the float one.
 """
 
 import argparse
@@ -18,7 +17,9 @@ from numpy.typing import NDArray
 
 from models.checkpoints import load
 from multav.attacks.catalogue import parse_attack
+from multav.attacks.spec import AttackSpec
 from multav.crafting import Crafter
+from multav.geometry import InputGeometry
 from multav.prediction import Scorer, window_positions
 from multav.preprocessing import preprocessing
 from multav.quantise import LevelBounds
@@ -68,7 +69,9 @@ def main() -> None:
             row(scorer, videos, clips.labels, attack, channel)
 
 
-def row(scorer: Scorer, videos: Pictures, labels: NDArray[np.int64], attack, channel: str) -> None:
+def row(
+    scorer: Scorer, videos: Pictures, labels: NDArray[np.int64], attack: AttackSpec, channel: str
+) -> None:
     """Attack every clip one way and print who is still right where."""
     started = time.monotonic()
     right: dict[str, int] = {}
@@ -101,7 +104,7 @@ def row(scorer: Scorer, videos: Pictures, labels: NDArray[np.int64], attack, cha
     print(f"{name:<30}" + "".join(f"{value:>8.1f}" for value in columns), flush=True)
 
 
-def _geometry_of(scorer: Scorer, video: Pictures):
+def _geometry_of(scorer: Scorer, video: Pictures) -> InputGeometry:
     return scorer.model.geometry.model_copy(update={"stride": 1, "frames": len(video)})
 
 
