@@ -4,7 +4,8 @@
 
 Held-out clips of the built-in set are rendered at `scale` times the model's size and attacked on those source
 frames (label: the truth). Each row is one way to attack; the columns say on how many of the clips the model is
-still right: on the clean clip, on the float clip, on its 8-bit levels, and after H.264 at falling quality. Fewer is a stronger attack. `lost` is what H.264 crf 23 costs: its column minus the float one.
+still right: on the clean clip, on the float clip, on its 8-bit levels, and after H.264 at falling quality. Fewer is
+a stronger attack. `lost` is what H.264 crf 23 costs: its column minus the float one.
 """
 
 import argparse
