@@ -147,6 +147,19 @@ def _add_attack(command: argparse.ArgumentParser) -> None:
         f"(default {_request_default('domain')})",
     )
     attack.add_argument(
+        "--channel",
+        choices=_choices("channel"),
+        help="what the attack takes into its loop: nothing (none), the rounding to 8 bits (levels), or H.264 itself "
+        f"(codec) (default {_request_default('channel')})",
+    )
+    attack.add_argument(
+        "--channel-crf",
+        type=int,
+        nargs="+",
+        metavar="CRF",
+        help="rate factors of the codec in the loop; several take turns (default 23)",
+    )
+    attack.add_argument(
         "--coverage",
         choices=_choices("coverage"),
         help="attack every frame (dense), or only the clip in the middle of the video (clip) "
@@ -188,8 +201,12 @@ def _request_default(name: str) -> Any:
 
 
 def _kind_defaults(name: str) -> str:
-    """The default of a field of the attack, for each kind where they differ."""
-    values = {kind: f"{spec.model_fields[name].default:.4g}" for kind, spec in ATTACKS.items()}
+    """The default of a field of the attack, for each kind that has it where they differ."""
+    values = {
+        kind: f"{spec.model_fields[name].default:.4g}"
+        for kind, spec in ATTACKS.items()
+        if name in spec.model_fields
+    }
     if len(set(values.values())) == 1:
         return f"default {next(iter(values.values()))}"
     return "default " + ", ".join(f"{value} for {kind}" for kind, value in values.items())

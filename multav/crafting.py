@@ -150,7 +150,7 @@ class Crafter:
 
     def keeps_bound(self, segment: Segment[Any], clean: Sequence[Picture], other: Sequence[Picture]) -> bool:
         """Whether `other` pictures in the place of the segment's `clean` ones keep a bound on whole samples."""
-        if not segment.samples:
+        if self.attack.ball.elementwise or not segment.samples:
             return True
         levels, changed = self.scorer.seen(clean), self.scorer.seen(other)
         return all(
@@ -211,11 +211,9 @@ class Crafter:
 
     def _allowed(self, crafted: Tensor, clean: Tensor, mask: Tensor | None) -> Tensor:
         """Crafted levels moved into what is allowed around the clean ones, (B, 3, F, rows, columns) uint8."""
-        lowest, highest = (
-            torch.from_numpy(table).to(clean.device)[clean.long()]
-            for table in (self.bounds.lowest, self.bounds.highest)
-        )
-        allowed = torch.minimum(torch.maximum(crafted, lowest), highest)
+        # In numpy, whose tables are looked up by bytes as they are: torch would make an eight-byte index of each.
+        within = self.bounds.clamp(crafted.cpu().numpy(), clean.cpu().numpy())
+        allowed = torch.from_numpy(within).to(clean.device)
         # Outside of the region nothing has moved, and where pixels were replaced the tables are about the inside.
         return allowed if mask is None else torch.where(mask, allowed, clean)
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from multav.attack_request import AttackRequest, label_index, refuse_misfit
 from multav.attacks.regions import Region
@@ -210,7 +210,8 @@ class Journey:
         crafter = self._crafter(label)
         prediction, change = RunningPrediction(self.scorer), Comparison()
         pace = Pace(self.windows, "windows", self.on_progress, after_seconds=self._delivery_seconds())
-        losses: list[Tensor] = []
+        # Summed, not collected: small tensors that stay would keep the heap from reusing what lies around them.
+        losses, samples = torch.zeros(self.request.attack.steps + 1, dtype=torch.float64), 0
         respected = True
         height, width = thin(np.zeros((*self.size, 3), np.uint8), _MAP_SIDE).shape[:2]
         with ExitStack() as stack:
@@ -238,7 +239,8 @@ class Journey:
             for segment in self.segments(pictures()):
                 made = crafter.craft(segment, on_step=lambda _: self.check(), keep_clips=tensors is not None)
                 prediction.add(segment, made.pictures)
-                losses.append(made.losses)
+                losses += made.losses.double().sum(dim=1)
+                samples += made.losses.shape[1]
                 respected = respected and made.bound_respected
                 for index, (source, picture) in enumerate(zip(segment.pictures, made.pictures, strict=True)):
                     self.check()
@@ -250,7 +252,7 @@ class Journey:
                     self._write_clips(tensors, segment, made)
                 if segment.samples:
                     pace.advance(segment.windows)
-        mean = torch.cat(losses, dim=1).mean(dim=1)
+        mean = losses / samples
         return _Crafting(prediction.result(), change, [round(loss, 6) for loss in mean.tolist()], respected)
 
     def _deliver(self, crafted: CraftedFrames, crafting: _Crafting, label: int) -> Delivery:

@@ -57,6 +57,11 @@ def test_a_posted_video_becomes_a_queued_job(service: Any) -> None:
         "steps": 5,
         "random_start": False,
         "targeted": False,
+        "restarts": 1,
+        "loss": "cross-entropy",
+        "momentum": 0.0,
+        "schedule": "constant",
+        "early_stop": False,
     }
     assert (spec["domain"], spec["coverage"], spec["output"], spec["seed"]) == ("source", "dense", "auto", 0)
 
