@@ -100,7 +100,7 @@ class _Search:
 
     def advance(self) -> None:
         """One step, with the share of the last move that the attack keeps."""
-        # There is no last move at the start, nor after a return to the best point.
+        # The first step is taken whole: there is no last move to keep a share of.
         keeps = 0.0 if self._before is self._here else self._attack.momentum
         direction = self._gradient.sign()
         if self._mask is not None:
