@@ -13,23 +13,31 @@ def normalised(convolution: nn.Conv3d, norm: nn.BatchNorm3d, input: Tensor) -> T
     is the larger of the two. Equal to the plain form up to float rounding, in every gradient too. Where somebody
     watches one of the modules with a hook, both run as they are written.
     """
-    mean, variance = norm.running_mean, norm.running_var
     outputs = len(input) * convolution.out_channels * prod(input.shape[2:]) // prod(convolution.stride)
-    if (
-        norm.training
-        or mean is None
-        or variance is None
-        or convolution.bias is not None
-        or convolution.weight.numel() > outputs
-        or _watched(convolution)
-        or _watched(norm)
-    ):
+    if not foldable(convolution, norm) or convolution.weight.numel() > outputs:
         return one_after_the_other(convolution, norm, input)
-    scale = norm.weight * torch.rsqrt(variance + norm.eps)
-    shift = norm.bias - mean * scale
-    scaled = convolution.weight * scale.reshape(-1, 1, 1, 1, 1)
-    output: Tensor = convolution._conv_forward(input, scaled, shift)
+    output: Tensor = convolution._conv_forward(input, *folded(convolution, norm))
     return output
+
+
+def foldable(convolution: nn.Conv3d, norm: nn.BatchNorm3d) -> bool:
+    """Whether one convolution can do the work of both, with nobody watching either."""
+    return not (
+        norm.training
+        or norm.running_mean is None
+        or norm.running_var is None
+        or convolution.bias is not None
+        or watched(convolution)
+        or watched(norm)
+    )
+
+
+def folded(convolution: nn.Conv3d, norm: nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the one convolution, for a `foldable` pair."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    return convolution.weight * scale.reshape(-1, 1, 1, 1, 1), norm.bias - norm.running_mean * scale
 
 
 def one_after_the_other(convolution: nn.Conv3d, norm: nn.BatchNorm3d, input: Tensor) -> Tensor:
@@ -38,7 +46,8 @@ def one_after_the_other(convolution: nn.Conv3d, norm: nn.BatchNorm3d, input: Ten
     return output
 
 
-def _watched(module: nn.Module) -> bool:
+def watched(module: nn.Module) -> bool:
+    """Whether a hook listens to the module."""
     return bool(
         module._forward_hooks
         or module._forward_pre_hooks

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from models.folded_batch_norm import normalised, one_after_the_other
 from models.halved_conv3d import HalvedConv3d
+from models.pooled_stem import pooled_stem
 from models.space_to_depth_stem import SpaceToDepthStem
 
 BLOCKS: Final = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
@@ -92,13 +93,18 @@ class ResNet3D(nn.Module):
 
     def forward(self, clips: Tensor) -> Tensor:
         """(B, 3, T, H, W) normalised -> (B, classes)."""
-        # The largest of the rectified is the largest, rectified: the order that rectifies an eighth of the values.
-        features = functional.relu(self.maxpool(self.normalised(self.conv1, self.bn1, clips)), inplace=True)
+        features = self._stem(clips)
         for index in range(1, 5):
             features = self.get_submodule(f"layer{index}")(features)
         # (B, C, T, H, W) -> (B, C)
         logits: Tensor = self.fc(features.mean(dim=(2, 3, 4)))
         return logits
+
+    def _stem(self, clips: Tensor) -> Tensor:
+        if isinstance(self.conv1, SpaceToDepthStem):
+            return pooled_stem(self.conv1, self.bn1, self.maxpool, clips)
+        rectified: Tensor = self.maxpool(functional.relu(self.bn1(self.conv1(clips)), inplace=True))
+        return rectified
 
 
 class BasicBlock(nn.Module):

@@ -5,15 +5,14 @@ into 2x2 blocks (3 -> 12 channels, half the size) and folding the kernel, padded
 sums at stride 1. The parameter stays the original 7x7 kernel; the folding is a view of a few kilobytes.
 
 Processors whose vectors hold eight floats (AVX2) multiply channels in eights: twelve fill them badly. There the
-plain convolution is the faster forward, and the gradient by the input takes two frames at a time (24 channels).
+plain convolution is the faster one as long as nobody asks for the gradient by the input.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.grad import conv3d_input, conv3d_weight
 
 NARROW_VECTORS: Final = torch.backends.cpu.get_cpu_capability() == "AVX2"
 """Whether this machine's processor is of that kind."""
@@ -49,63 +48,13 @@ class SpaceToDepthStem(nn.Conv3d):
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if (
             self.narrow_vectors
-            and self.stride[0] == 1
             and input.device.type == "cpu"
-            and input.dtype == weight.dtype
-            and not torch.is_autocast_enabled("cpu")
+            and not (torch.is_grad_enabled() and input.requires_grad)
         ):
-            output: Tensor = _PlainForwardPairedBackward.apply(input, weight, bias)  # type: ignore[no-untyped-call]
-            return output
+            return functional.conv3d(input, weight, bias, self.stride, self.padding)
         time, size = self.kernel_size[0] // 2, input.shape[3:]
         blocks = _to_blocks(functional.pad(input, (*_edges(size), time, time)))
         return functional.conv3d(blocks, _folded(weight), bias, stride=(self.stride[0], 1, 1))
-
-
-class _PlainForwardPairedBackward(torch.autograd.Function):
-    """The plain convolution of stride 1 in time; its gradient by the input through blocks of two frames."""
-
-    @staticmethod
-    def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """(B, C, T, H, W) -> (B, out, T, H', W')."""
-        ctx.save_for_backward(input, weight)
-        return functional.conv3d(input, weight, bias, stride=(1, 2, 2), padding=_padding(weight))
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Gradients by the input, the weight and the bias, as far as they are asked for."""
-        (gradient,) = gradients
-        input, weight = ctx.saved_tensors
-        by_input, by_weight, by_bias = ctx.needs_input_grad
-        return (
-            _input_gradient(input.shape, weight, gradient) if by_input else None,
-            conv3d_weight(input, weight.shape, gradient, (1, 2, 2), _padding(weight)) if by_weight else None,  # type: ignore[no-untyped-call]
-            gradient.sum((0, 2, 3, 4)) if by_bias else None,
-        )
-
-
-def _input_gradient(shape: torch.Size, weight: Tensor, gradient: Tensor) -> Tensor:
-    """The convolution's gradient by an input of `shape`, given that by its output (B, out, T, H', W')."""
-    batch, channels, frames, height, width = shape
-    pairs, time = -(-frames // 2), weight.shape[2] // 2
-    # (B, out, T, h, w) -> (B, 2 * out, T / 2, h, w): both frames of a pair are outputs of one position.
-    even = functional.pad(gradient, (0, 0, 0, 0, 0, frames % 2))
-    paired = even.reshape(batch, -1, pairs, 2, *even.shape[3:]).permute(0, 3, 1, 2, 4, 5).flatten(1, 2)
-    # The second frame of a pair sees the same kernel one frame later.
-    kernel = torch.cat([functional.pad(weight, (0, 0, 0, 0, *late)) for late in ((0, 1), (1, 0))])
-    # (2 * out, C * 2 * 2, k + 1, 4, 4) -> (2 * out, 2 * C * 2 * 2, (k + 1) / 2, 4, 4)
-    folded = _folded(kernel).reshape(2 * len(weight), 4 * channels, time + 1, 2, 4, 4)
-    folded = folded.permute(0, 3, 1, 2, 4, 5).flatten(1, 2).contiguous()
-    rows, columns = gradient.shape[3] + 3, gradient.shape[4] + 3
-    size = (batch, 2 * 4 * channels, pairs + time, rows, columns)
-    blocks: Tensor = conv3d_input(size, folded, paired)  # type: ignore[no-untyped-call]
-    # (B, 2 * C * 2 * 2, T / 2, h, w) -> (B, C, T, 2h, 2w), then without what was padding.
-    whole = blocks.reshape(batch, 2, channels, 2, 2, *size[2:]).permute(0, 2, 5, 1, 6, 3, 7, 4)
-    merged = whole.flatten(6, 7).flatten(4, 5).flatten(2, 3)
-    return merged[:, :, time : time + frames, 4 : 4 + height, 4 : 4 + width]
-
-
-def _padding(weight: Tensor) -> tuple[int, int, int]:
-    return weight.shape[2] // 2, 3, 3
 
 
 def _edges(size: torch.Size) -> tuple[int, int, int, int]:
