@@ -1,11 +1,13 @@
 """Climbing a loss within the bound and the region of an attack: from clips to adversarial clips.
 
-Places the region, runs the attack's search as often as it is to be restarted, and keeps the best run of each
-sample: one that fools the model before one that does not, then the one of the higher loss.
+Places the region, runs the attack's search as often as it is to be restarted (and toward each of several classes,
+if the loss asks for it), and keeps the best run of each sample: one that fools the model before one that does not,
+then the one of the higher loss.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial, reduce
 
 import torch
 from torch import Tensor
@@ -54,9 +56,13 @@ def ascend(
     clean = clips.contiguous()
     draws = Draws(clean, seed=seed, first_sample=first_sample)
     goal: Objective = Descent(objective) if attack.targeted else objective
-    best = _run(goal, clean, attack, region or attack.region, draws, on_step)
-    for _ in range(attack.restarts - 1):
-        best = _better(goal, best, _run(goal, clean, attack, region or attack.region, draws, on_step))
+    goals = goal.rivals(clean, attack.target_classes) if attack.loss == "dlr-targeted" else (goal,)
+    runs = (
+        _run(each, clean, attack, region or attack.region, draws, on_step)
+        for each in goals
+        for _ in range(attack.restarts)
+    )
+    best = reduce(partial(_better, goal), runs)
     return replace(best, losses=best.losses.neg()) if attack.targeted else best
 
 

@@ -113,6 +113,13 @@ class AttackRequest(BaseModel):
                     detail=f"early_stop does not go with channel {self.channel!r}: leave one of them out",
                 )
             )
+        if self.channel != "none" and self.attack.loss == "dlr-targeted":
+            errors.append(
+                FieldError(
+                    pointer="/attack/loss",
+                    detail=f"loss dlr-targeted does not go with channel {self.channel!r}: take dlr",
+                )
+            )
         if self.channel != "none" and self.attack.restarts > 1:
             errors.append(
                 FieldError(

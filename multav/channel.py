@@ -5,7 +5,7 @@ channel in the loop the loss and its gradient are those of what arrives; the gra
 through (Bengio et al.), because rounding has none of its own. The best point that arrived is kept.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -68,3 +68,7 @@ class Through:
     def select(self, samples: Tensor) -> Objective:  # noqa: ARG002
         """Refused: an encoder takes all samples of a segment together."""
         raise ValueError("samples behind a channel cannot leave the batch one by one: take early_stop away")
+
+    def rivals(self, clips: Tensor, most: int) -> Sequence[Objective]:  # noqa: ARG002
+        """Refused: what is kept is the best of one objective."""
+        raise ValueError('loss "dlr-targeted" is several objectives, a channel keeps the best of one')

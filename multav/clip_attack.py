@@ -1,6 +1,6 @@
 """Adversarial clips for any classifier of clips: the library's core."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from multav.ascent import ascend
 from multav.attacks.spec import AttackSpec
 from multav.frozen_model import frozen
-from multav.losses import LOSSES
+from multav.losses import LOSSES, likeliest_others, toward_targets
 from multav.objective import Evaluation
 
 
@@ -77,6 +77,7 @@ class _Labelled:
     highest: int
     dtype: torch.dtype
     loss: Callable[[Tensor, Tensor], Tensor]
+    targets: Tensor | None = None
 
     def __call__(self, clips: Tensor) -> Evaluation:
         leaf = clips.detach().requires_grad_()
@@ -94,7 +95,12 @@ class _Labelled:
         return logits.argmax(1) != self.labels
 
     def select(self, samples: Tensor) -> "_Labelled":
-        return replace(self, labels=self.labels[samples])
+        targets = None if self.targets is None else self.targets[samples]
+        return replace(self, labels=self.labels[samples], targets=targets)
+
+    def rivals(self, clips: Tensor, most: int) -> Sequence["_Labelled"]:
+        others = likeliest_others(self.score(clips)[1].float(), self.labels, most)
+        return [replace(self, targets=targets) for targets in others]
 
     def _losses(self, clips: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.model(clips.to(self.dtype))
@@ -106,6 +112,8 @@ class _Labelled:
             raise ValueError(f"label {self.highest} is out of range: the model has {logits.shape[1]} classes")
         # Cross-entropy of halves loses the small gradients.
         precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if self.targets is not None:
+            return toward_targets(precise, self.labels, self.targets), logits
         return self.loss(precise, self.labels), logits
 
 

@@ -1,7 +1,7 @@
 """Attacking one segment of a video on its source pictures, through the preprocessing, down to 8-bit pictures."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ from multav.ascent import Ascent, ascend
 from multav.attacks.regions import Region, origin
 from multav.attacks.spec import AttackSpec, LossName
 from multav.channel import Channel, Kept, Through
-from multav.losses import LOSSES
+from multav.losses import LOSSES, likeliest_others, toward_targets
 from multav.objective import Evaluation
 from multav.prediction import Scorer
 from multav.quantise import LevelBounds, levels_toward
@@ -36,30 +36,42 @@ class CraftedSegment:
     `pictures` are uint8 (H, W, 3); those that no sample holds are the source's own arrays. `losses` is
     (steps + 1, samples): the mean loss of a sample's windows before each step and after the last. `clips` holds
     for each window the float32 adversarial pictures (3, T, rows, columns) of the seen part. `bound_respected`: of
-    each sample's 8-bit pictures as a whole.
+    each sample's 8-bit pictures as a whole. `gradient_evaluations`: how many windows' gradients were computed.
     """
 
     pictures: tuple[Picture, ...]
     losses: Tensor
     clips: tuple[Tensor, ...]
     bound_respected: bool
+    gradient_evaluations: int
+
+
+@dataclass
+class Tally:
+    """How many gradients were computed."""
+
+    count: int = 0
 
 
 @dataclass
 class WindowObjective:
     """The loss that the attack climbs: the mean loss of a sample's windows, by its source pictures.
 
-    Called with (B, 3, F, rows, columns) in [0, 1]; all B samples share the same `windows`.
+    Called with (B, 3, F, rows, columns) in [0, 1]; all B samples share the same `windows`. With `targets` (B,) the
+    windows are to leave for those classes. `tally` counts every window's gradient.
     """
 
     scorer: Scorer
     windows: tuple[tuple[int, ...], ...]
     label: int
     loss: LossName = "cross-entropy"
+    targets: Tensor | None = None
+    tally: Tally = field(default_factory=Tally)
     _gradient: Tensor | None = None
 
     def __call__(self, clips: Tensor) -> Evaluation:
         """Losses (B,), logits (B, classes) and the gradient of the summed losses by `clips`."""
+        self.tally.count += len(clips) * len(self.windows)
         # Detached: without resizing it is the loop's own buffer, whose history must not grow.
         small = self.scorer.preprocessing.apply(clips).detach().requires_grad_()
         with torch.enable_grad():
@@ -79,16 +91,26 @@ class WindowObjective:
         """Whether the windows' mean logits leave the label, (B,)."""
         return logits.argmax(1) != self.label
 
-    def select(self, samples: Tensor) -> Self:  # noqa: ARG002 - all samples share windows and label
-        """Itself: it knows its samples by the pictures that it is called with."""
-        return self
+    def select(self, samples: Tensor) -> Self:
+        """All samples share windows and label; it knows the pictures by being called with them."""
+        return self if self.targets is None else replace(self, targets=self.targets[samples])
+
+    def rivals(self, clips: Tensor, most: int) -> Sequence[Self]:
+        """See `Objective`: the likeliest of the windows' mean logits."""
+        logits = self.score(clips)[1]
+        labels = torch.full((len(logits),), self.label, device=logits.device)
+        return [replace(self, targets=targets) for targets in likeliest_others(logits, labels, most)]
 
     def _losses(self, small: Tensor) -> tuple[Tensor, Tensor]:
         # (B, 3, F, h, w) -> (B * windows, 3, T, h, w)
         clips = torch.stack([small[:, :, list(window)] for window in self.windows], dim=1).flatten(0, 1)
         logits = self.scorer.logits(clips)
         labels = torch.full((len(logits),), self.label, device=logits.device)
-        losses = LOSSES[self.loss](logits, labels)
+        if self.targets is None:
+            losses = LOSSES[self.loss](logits, labels)
+        else:
+            # (B,) -> (B * windows,)
+            losses = toward_targets(logits, labels, self.targets.repeat_interleave(len(self.windows)))
         shape = (len(small), len(self.windows))
         return losses.reshape(shape).mean(1), logits.reshape(*shape, -1).mean(1)
 
@@ -117,7 +139,7 @@ class Crafter:
         pictures = list(segment.pictures)
         losses: list[Tensor] = []
         clips: list[Tensor] = []
-        respected = True
+        respected, tally = True, Tally()
         if segment.samples:
             clean = self.scorer.seen(segment.pictures)
             first = segment.first_window
@@ -126,7 +148,9 @@ class Crafter:
                 # (3, frames, H, W) uint8 -> (B, 3, F, H, W)
                 levels = torch.stack([clean[:, positions] for positions in frames])
                 ascent = self._ascent(
-                    WindowObjective(self.scorer, samples[0].windows, self.label, self.attack.loss),
+                    WindowObjective(
+                        self.scorer, samples[0].windows, self.label, self.attack.loss, tally=tally
+                    ),
                     levels,
                     self._channel(pictures, frames, levels),
                     first_sample=first,
@@ -146,6 +170,7 @@ class Crafter:
             torch.cat(losses, dim=1) if losses else torch.empty(self.attack.steps + 1, 0),
             tuple(clips),
             respected,
+            tally.count,
         )
 
     def keeps_bound(self, segment: Segment[Any], clean: Sequence[Picture], other: Sequence[Picture]) -> bool:

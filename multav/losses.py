@@ -29,8 +29,29 @@ def difference_of_logits_ratio(logits: Tensor, labels: Tensor) -> Tensor:
     return (others - own) / spread
 
 
+def toward_targets(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+    """The targeted DLR (Croce & Hein): -(z_label - z_target) / (z_first - (z_third + z_fourth) / 2).
+
+    Above 0 where the target is likelier than the label. Raises `ValueError` with fewer than 4 classes.
+    """
+    if logits.shape[1] < 4:
+        raise ValueError(f'loss "dlr-targeted" needs at least 4 classes, the model has {logits.shape[1]}')
+    ranked = logits.topk(4, dim=1).values
+    own, aim = (logits.gather(1, classes[:, None])[:, 0] for classes in (labels, targets))
+    spread = (ranked[:, 0] - ranked[:, 2:].mean(1)).clamp_min(torch.finfo(logits.dtype).tiny)
+    return (aim - own) / spread
+
+
+def likeliest_others(logits: Tensor, labels: Tensor, most: int) -> tuple[Tensor, ...]:
+    """Up to `most` classes (B,) other than the labels, of each sample the likeliest first."""
+    others = logits.scatter(1, labels[:, None], -torch.inf)
+    return others.topk(min(most, logits.shape[1] - 1), dim=1).indices.unbind(1)
+
+
 LOSSES: Final[dict[LossName, Callable[[Tensor, Tensor], Tensor]]] = {
     "cross-entropy": cross_entropy,
     "dlr": difference_of_logits_ratio,
+    # Of the clean clip only: each run of the attack has its targets.
+    "dlr-targeted": difference_of_logits_ratio,
 }
 """Losses by their names in a specification."""

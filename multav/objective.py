@@ -1,5 +1,6 @@
 """What an ascent sees of a model: a loss to climb, sample by sample."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -34,6 +35,10 @@ class Objective(Protocol):
         """The objective of some of the samples, int64 indices."""
         ...
 
+    def rivals(self, clips: Tensor, most: int) -> Sequence["Objective"]:
+        """For up to `most` other classes, the likeliest at `clips` first, the objective of leaving for that class."""
+        ...
+
 
 @dataclass(frozen=True)
 class Descent:
@@ -58,3 +63,7 @@ class Descent:
     def select(self, samples: Tensor) -> Self:
         """See `Objective`."""
         return type(self)(self.objective.select(samples))
+
+    def rivals(self, clips: Tensor, most: int) -> Sequence[Objective]:  # noqa: ARG002
+        """Refused: who descends has chosen the class."""
+        raise ValueError('loss "dlr-targeted" leaves a class for any other; it is not for targeted attacks')

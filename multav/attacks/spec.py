@@ -15,8 +15,9 @@ from multav.attacks.rules import Rule
 
 Tensor = Any
 Steps = Annotated[int, Field(strict=True, ge=1, le=10_000)]
-LossName = Literal["cross-entropy", "dlr"]
+LossName = Literal["cross-entropy", "dlr", "dlr-targeted"]
 
+_TARGET_CLASSES: Final = 9
 _LINF: Final = Linf()
 _WHOLE_CLIP: Final = WholeClip()
 
@@ -49,7 +50,13 @@ class AttackSpec(BaseModel, ABC):
     )
     loss: LossName = Field(
         "cross-entropy",
-        description="what is climbed; dlr (Croce & Hein) does not change with the logits' scale, and needs 3 classes",
+        description="what is climbed; dlr (Croce & Hein) does not change with the logits' scale, and needs 3 classes; "
+        "dlr-targeted tries one other class after the other, and needs 4 classes",
+    )
+    target_classes: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(
+        _TARGET_CLASSES,
+        description="with loss dlr-targeted: how many other classes are tried, the likeliest first; the best run of "
+        "each clip is kept",
     )
 
     @property
@@ -68,6 +75,16 @@ class AttackSpec(BaseModel, ABC):
             raise ValueError(
                 f"{self.restarts} restarts would all be the same run: set random_start, or choose a kind whose region "
                 "is drawn at random"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _targets_are_meant(self) -> Self:
+        if self.loss != "dlr-targeted" and self.target_classes != _TARGET_CLASSES:
+            raise ValueError(f"target_classes means nothing to loss {self.loss!r}: set loss to dlr-targeted")
+        if self.loss == "dlr-targeted" and self.targeted:
+            raise ValueError(
+                "loss dlr-targeted looks for a class to leave for; with targeted, which names that class, use another"
             )
         return self
 

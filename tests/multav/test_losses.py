@@ -6,7 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from multav import craft, parse_attack
-from multav.losses import LOSSES, cross_entropy, difference_of_logits_ratio
+from multav.errors import InvalidSpec
+from multav.losses import (
+    LOSSES,
+    cross_entropy,
+    difference_of_logits_ratio,
+    likeliest_others,
+    toward_targets,
+)
 from tests.multav.laws import clips_of, small
 
 torch.set_num_threads(1)
@@ -105,3 +112,75 @@ def test_dlr_climbs_where_cross_entropy_is_flat(tiny_net: nn.Module) -> None:
     steep = craft(sure, clips, labels, parse_attack({"kind": "multav-linf", "loss": "dlr"}))
     assert flat.clips.equal(clips)
     assert (steep.losses[-1] > steep.losses[0]).all()
+
+
+def test_targeted_dlr_is_its_formula() -> None:
+    logits = logits_of(40, 6)
+    labels = torch.arange(40) % 6
+    targets = (labels + 1 + torch.arange(40) % 5) % 6
+    found = toward_targets(logits, labels, targets)
+    for z, label, target, value in zip(
+        logits.numpy(), labels.tolist(), targets.tolist(), found.tolist(), strict=True
+    ):
+        falling = np.sort(z)[::-1]
+        assert value == pytest.approx(-(z[label] - z[target]) / (falling[0] - (falling[2] + falling[3]) / 2))
+
+
+def test_the_likeliest_others_leave_the_label_out_and_fall() -> None:
+    logits, labels = logits_of(20, 5), torch.arange(20) % 5
+    for most, expected in ((2, 2), (4, 4), (9, 4)):
+        others = torch.stack(likeliest_others(logits, labels, most))
+        assert others.shape == (expected, 20)
+        assert not (others == labels).any()
+        values = logits.gather(1, others.T)
+        assert (values.diff(dim=1) <= 0).all()
+
+
+class Corner(nn.Module):
+    """Six classes by linear maps of the mean; only class 5, the least likely at the start, can be reached."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([0.0, 0.0, 0.0, 0.0, 0.0, 40.0]))
+        self.bias = nn.Parameter(torch.tensor([3.0, 2.9, 2.8, 2.7, 2.6, -18.5]))
+
+    def forward(self, clips: Tensor) -> Tensor:
+        return clips.mean((1, 2, 3, 4))[:, None] * self.weight + self.bias
+
+
+@pytest.mark.parametrize("kind", ["apgd-ratio", "apgd-linf", "multav-linf", "multav-roa"])
+def test_dlr_targeted_reaches_the_class_that_another_loss_overlooks(kind: str) -> None:
+    clips = torch.full((2, 3, 2, 8, 8), 0.5)
+    labels = torch.tensor([0, 0])
+    epsilon = {"apgd-linf": 0.06}.get(kind, 1.12)
+    fields = {"kind": kind, "epsilon": epsilon, "steps": 10, "loss": "dlr-targeted"}
+    if kind == "multav-roa":
+        fields |= {"size": [8, 8], "epsilon": 1.12, "step_size": 1.03}
+    if kind == "multav-linf":
+        fields |= {"step_size": 1.03}
+    reached = craft(Corner(), clips, labels, parse_attack(fields))
+    assert reached.logits.argmax(1).tolist() == [5, 5]
+    # Without the fifth of the others there is nothing to find.
+    assert craft(Corner(), clips, labels, parse_attack(fields | {"target_classes": 4})).logits.argmax(
+        1
+    ).tolist() == [0, 0]
+
+
+def test_dlr_targeted_does_not_depend_on_the_batch(tiny_net: nn.Module) -> None:
+    clips = clips_of(3, 3, 4, 8, 8)
+    labels = torch.tensor([0, 1, 2])
+    attack = small("multav-spa", loss="dlr-targeted", target_classes=2, restarts=2, early_stop=True)
+    whole = craft(tiny_net, clips, labels, attack)
+    for sample in range(3):
+        one = slice(sample, sample + 1)
+        alone = craft(tiny_net, clips[one], labels[one], attack, first_sample=sample)
+        torch.testing.assert_close(alone.clips, whole.clips[one])
+
+
+def test_dlr_targeted_says_what_it_needs() -> None:
+    with pytest.raises(InvalidSpec, match="target_classes means nothing to loss 'dlr'"):
+        parse_attack({"kind": "apgd-ratio", "loss": "dlr", "target_classes": 3})
+    with pytest.raises(InvalidSpec, match="with targeted"):
+        parse_attack({"kind": "apgd-ratio", "loss": "dlr-targeted", "targeted": True})
+    with pytest.raises(ValueError, match='"dlr-targeted" needs at least 4 classes, the model has 3'):
+        toward_targets(logits_of(2, 3), torch.tensor([0, 1]), torch.tensor([1, 2]))
