@@ -54,7 +54,7 @@ def main() -> None:
     geometry = model.geometry.model_copy(update={"stride": 1})
     side = geometry.short_side * options.scale
     maps = preprocessing(geometry, side, side)
-    scorer = Scorer(model, maps, model.classes, torch.device("cpu"), None)
+    scorer = Scorer(model, maps, model.classes, torch.device("cpu"))
     clips = camera_motion_clips(range(options.clips), seed=SEED, frames=geometry.frames, pixels=side)
     # (N, 3, T, H, W) -> (N, T, H, W, 3)
     videos = np.ascontiguousarray(clips.pixels.transpose(0, 2, 3, 4, 1))

@@ -60,7 +60,9 @@ class AttackRequest(BaseModel):
         0, description="seed of every random draw"
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="arithmetic of the network; auto is float32"
+        "auto",
+        description="arithmetic of the attack's gradients; auto is bfloat16 where the processor multiplies it natively "
+        "and float32 elsewhere; predictions are always computed in float32",
     )
     tensor: StrictBool = Field(
         False, description="also deliver the float32 adversarial clips as safetensors (always in model_input)"

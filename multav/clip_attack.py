@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from multav.ascent import ascend
 from multav.attacks.spec import AttackSpec
+from multav.clip_loss import ClipLoss
 from multav.frozen_model import frozen
-from multav.losses import LOSSES, likeliest_others, toward_targets
+from multav.losses import likeliest_others
 from multav.objective import Evaluation
+from multav.precision import Precision, gradient_type
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ def craft(
     *,
     seed: int = 0,
     first_sample: int = 0,
+    precision: Precision = "float32",
     on_step: Callable[[int], None] | None = None,
 ) -> Crafted:
     """Adversarial versions of `clips` against `model`.
@@ -48,20 +51,33 @@ def craft(
     results do not depend on how clips are split into batches. `on_step(step)` is called before each step and
     may raise.
 
+    With `precision` "bfloat16", or "auto" on a processor that multiplies it natively, gradients are computed in it;
+    the logits and the last losses are those of the model's own precision all the same. Where memory is short, clips
+    go through the model in smaller pieces.
+
     Raises `ValueError` or `TypeError` for clips, labels or logits of a wrong shape, type, range or device, and
     for a region that does not fit into the clips.
     """
     highest = _check(model, clips, labels, attack)
+    loss = ClipLoss(
+        _Checked(model, highest),
+        attack.loss,
+        dtype=_own_type(model, clips),
+        autocast=gradient_type(precision, clips.device),
+    )
     with torch.inference_mode(False), frozen(model):
         ascent = ascend(
             # Cloned, as autograd refuses labels that were made in inference mode.
-            _Labelled(model, labels.clone(), highest, _precision(model, clips), LOSSES[attack.loss]),
+            _Labelled(loss, labels.clone()),
             clips.detach(),
             attack,
             seed=seed,
             first_sample=first_sample,
             on_step=on_step,
         )
+        if loss.autocast is not None and not attack.ends_with_a_score:
+            last, logits = loss.score(ascent.clips, labels)
+            ascent = replace(ascent, logits=logits, losses=torch.cat([ascent.losses[:-1], last[None]]))
     mask = ascent.mask
     if mask is None:
         mask = torch.ones(len(clips), 1, *clips.shape[2:], dtype=torch.bool, device=clips.device)
@@ -70,26 +86,17 @@ def craft(
 
 @dataclass(frozen=True)
 class _Labelled:
-    """A loss of a model's logits and the labels (B,), of which `highest` is the largest."""
+    """A loss at labels (B,), and with `targets` (B,) the classes to leave for."""
 
-    model: nn.Module
+    loss: ClipLoss
     labels: Tensor
-    highest: int
-    dtype: torch.dtype
-    loss: Callable[[Tensor, Tensor], Tensor]
     targets: Tensor | None = None
 
     def __call__(self, clips: Tensor) -> Evaluation:
-        leaf = clips.detach().requires_grad_()
-        with torch.enable_grad():
-            losses, logits = self._losses(leaf)
-            (gradient,) = torch.autograd.grad(losses.sum(), leaf)
-        return Evaluation(losses.detach(), logits.detach(), gradient)
+        return self.loss.gradient(clips, self.labels, self.targets)
 
     def score(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        # Not inference mode, which is no faster here: its tensors could not enter the caller's autograd.
-        with torch.no_grad():
-            return self._losses(clips)
+        return self.loss.score(clips, self.labels, self.targets)
 
     def fooled(self, logits: Tensor) -> Tensor:
         return logits.argmax(1) != self.labels
@@ -99,22 +106,22 @@ class _Labelled:
         return replace(self, labels=self.labels[samples], targets=targets)
 
     def rivals(self, clips: Tensor, most: int) -> Sequence["_Labelled"]:
-        others = likeliest_others(self.score(clips)[1].float(), self.labels, most)
+        others = likeliest_others(self.score(clips)[1], self.labels, most)
         return [replace(self, targets=targets) for targets in others]
 
-    def _losses(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.model(clips.to(self.dtype))
-        if logits.ndim != 2 or len(logits) != len(clips):
-            raise ValueError(
-                f"the model answers {tuple(logits.shape)} to {len(clips)} clips; expected ({len(clips)}, classes)"
-            )
-        if self.highest >= logits.shape[1]:
+
+@dataclass(frozen=True)
+class _Checked:
+    """A model whose logits must have a place for the `highest` label."""
+
+    model: nn.Module
+    highest: int
+
+    def __call__(self, clips: Tensor) -> Tensor:
+        logits: Tensor = self.model(clips)
+        if logits.ndim == 2 and self.highest >= logits.shape[1]:
             raise ValueError(f"label {self.highest} is out of range: the model has {logits.shape[1]} classes")
-        # Cross-entropy of halves loses the small gradients.
-        precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        if self.targets is not None:
-            return toward_targets(precise, self.labels, self.targets), logits
-        return self.loss(precise, self.labels), logits
+        return logits
 
 
 def _check(model: nn.Module, clips: Tensor, labels: Tensor, attack: AttackSpec) -> int:
@@ -149,7 +156,7 @@ def _check_devices(model: nn.Module, clips: Tensor, labels: Tensor) -> None:
         raise ValueError(f"the model is on {', '.join(sorted(devices))}, clips on {clips.device}")
 
 
-def _precision(model: nn.Module, clips: Tensor) -> torch.dtype:
+def _own_type(model: nn.Module, clips: Tensor) -> torch.dtype:
     """What the model computes in: the type of its parameters where they agree, that of the clips otherwise."""
     dtypes = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
     return dtypes.pop() if len(dtypes) == 1 else clips.dtype

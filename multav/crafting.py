@@ -12,11 +12,13 @@ from torch import Tensor
 
 from multav.ascent import Ascent, ascend
 from multav.attacks.regions import Region, origin
-from multav.attacks.spec import AttackSpec, LossName
+from multav.attacks.spec import AttackSpec
 from multav.channel import Channel, Kept, Through
-from multav.losses import LOSSES, likeliest_others, toward_targets
+from multav.clip_loss import ClipLoss
+from multav.losses import likeliest_others
 from multav.objective import Evaluation
 from multav.prediction import Scorer
+from multav.preprocessing import Preprocessing
 from multav.quantise import LevelBounds, levels_toward
 from multav.windows import Sample, Segment
 
@@ -61,10 +63,10 @@ class WindowObjective:
     windows are to leave for those classes. `tally` counts every window's gradient.
     """
 
-    scorer: Scorer
+    preprocessing: Preprocessing
     windows: tuple[tuple[int, ...], ...]
     label: int
-    loss: LossName = "cross-entropy"
+    loss: ClipLoss
     targets: Tensor | None = None
     tally: Tally = field(default_factory=Tally)
     _gradient: Tensor | None = None
@@ -73,19 +75,21 @@ class WindowObjective:
         """Losses (B,), logits (B, classes) and the gradient of the summed losses by `clips`."""
         self.tally.count += len(clips) * len(self.windows)
         # Detached: without resizing it is the loop's own buffer, whose history must not grow.
-        small = self.scorer.preprocessing.apply(clips).detach().requires_grad_()
+        small = self.preprocessing.apply(clips).detach().requires_grad_()
         with torch.enable_grad():
-            losses, logits = self._losses(small)
-            (by_small,) = torch.autograd.grad(losses.sum(), small)
+            stacked = self._stacked(small)
+        found = self.loss.gradient(stacked.detach(), *self._classes(small))
+        (by_small,) = torch.autograd.grad(stacked, small, found.gradient.div_(len(self.windows)))
         if self._gradient is None or self._gradient.shape != clips.shape:
             self._gradient = torch.empty_like(clips)
-        gradient = self.scorer.preprocessing.adjoint(by_small, out=self._gradient)
-        return Evaluation(losses.detach(), logits.detach(), gradient)
+        gradient = self.preprocessing.adjoint(by_small, out=self._gradient)
+        return Evaluation(*self._means(found.losses, found.logits), gradient)
 
     def score(self, clips: Tensor) -> tuple[Tensor, Tensor]:
         """Losses (B,) and logits (B, classes), without a gradient."""
         with torch.no_grad():
-            return self._losses(self.scorer.preprocessing.apply(clips))
+            small = self.preprocessing.apply(clips)
+            return self._means(*self.loss.score(self._stacked(small), *self._classes(small)))
 
     def fooled(self, logits: Tensor) -> Tensor:
         """Whether the windows' mean logits leave the label, (B,)."""
@@ -101,18 +105,20 @@ class WindowObjective:
         labels = torch.full((len(logits),), self.label, device=logits.device)
         return [replace(self, targets=targets) for targets in likeliest_others(logits, labels, most)]
 
-    def _losses(self, small: Tensor) -> tuple[Tensor, Tensor]:
-        # (B, 3, F, h, w) -> (B * windows, 3, T, h, w)
-        clips = torch.stack([small[:, :, list(window)] for window in self.windows], dim=1).flatten(0, 1)
-        logits = self.scorer.logits(clips)
-        labels = torch.full((len(logits),), self.label, device=logits.device)
-        if self.targets is None:
-            losses = LOSSES[self.loss](logits, labels)
-        else:
-            # (B,) -> (B * windows,)
-            losses = toward_targets(logits, labels, self.targets.repeat_interleave(len(self.windows)))
-        shape = (len(small), len(self.windows))
-        return losses.reshape(shape).mean(1), logits.reshape(*shape, -1).mean(1)
+    def _stacked(self, small: Tensor) -> Tensor:
+        """(B, 3, F, h, w) -> (B * windows, 3, T, h, w)."""
+        return torch.stack([small[:, :, list(window)] for window in self.windows], dim=1).flatten(0, 1)
+
+    def _classes(self, small: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Labels and targets of all windows, (B * windows,)."""
+        count = len(self.windows)
+        labels = torch.full((len(small) * count,), self.label, device=small.device)
+        return labels, None if self.targets is None else self.targets.repeat_interleave(count)
+
+    def _means(self, losses: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Over the windows of each sample: (B,) and (B, classes)."""
+        shape = (-1, len(self.windows))
+        return losses.reshape(shape).mean(1), logits.reshape(*shape, logits.shape[1]).mean(1)
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,8 @@ class Crafter:
     """An attack bound to a model, a label and a seed, ready for the segments of one video.
 
     `region` is the attack's own, enlarged from the model's pictures to those that are attacked. With
-    `levels_in_loop` the attack sees the rounding to 8 bits, with a `passage` the encoder as well.
+    `levels_in_loop` the attack sees the rounding to 8 bits, with a `passage` the encoder as well. `autocast` is what
+    gradients are computed in, None for the model's own precision.
     """
 
     scorer: Scorer
@@ -131,6 +138,7 @@ class Crafter:
     seed: int
     passage: Passage | None = None
     levels_in_loop: bool = False
+    autocast: torch.dtype | None = None
 
     def craft(
         self, segment: Segment[Picture], *, on_step: Callable[[int], None], keep_clips: bool
@@ -140,6 +148,7 @@ class Crafter:
         losses: list[Tensor] = []
         clips: list[Tensor] = []
         respected, tally = True, Tally()
+        loss = ClipLoss(self.scorer.model, self.attack.loss, autocast=self.autocast)
         if segment.samples:
             clean = self.scorer.seen(segment.pictures)
             first = segment.first_window
@@ -149,7 +158,7 @@ class Crafter:
                 levels = torch.stack([clean[:, positions] for positions in frames])
                 ascent = self._ascent(
                     WindowObjective(
-                        self.scorer, samples[0].windows, self.label, self.attack.loss, tally=tally
+                        self.scorer.preprocessing, samples[0].windows, self.label, loss, tally=tally
                     ),
                     levels,
                     self._channel(pictures, frames, levels),

@@ -30,6 +30,7 @@ from multav.geometry import InputGeometry
 from multav.measure import Comparison
 from multav.needs import Needs
 from multav.pictures import GAIN, difference_map, thin
+from multav.precision import gradient_type
 from multav.prediction import Prediction, RunningPrediction, Scorer, window_positions
 from multav.preprocessing import Preprocessing, no_preprocessing, preprocessing
 from multav.progress import Pace, Progress
@@ -127,8 +128,7 @@ class Journey:
             if self.request.domain == "source"
             else no_preprocessing(height, width, device)
         )
-        autocast = torch.bfloat16 if self.request.precision == "bfloat16" else None
-        return Scorer(self.model, maps, self.classes, device, autocast)
+        return Scorer(self.model, maps, self.classes, device)
 
     @cached_property
     def size(self) -> tuple[int, int]:
@@ -204,7 +204,15 @@ class Journey:
         return region.enlarged(min(self.size) / self.geometry.short_side)
 
     def _crafter(self, label: int) -> Crafter:
-        return Crafter(self.scorer, self.request.attack, self.region, self.bounds, label, self.request.seed)
+        return Crafter(
+            self.scorer,
+            self.request.attack,
+            self.region,
+            self.bounds,
+            label,
+            self.request.seed,
+            autocast=gradient_type(self.request.precision, self.scorer.device),
+        )
 
     def _craft(self, crafted: CraftedFrames, label: int) -> _Crafting:
         crafter = self._crafter(label)

@@ -45,7 +45,6 @@ class Scorer:
     preprocessing: Preprocessing
     classes: tuple[str, ...]
     device: torch.device
-    autocast: torch.dtype | None
 
     def seen(self, pictures: Sequence[Picture]) -> Tensor:
         """The part of the pictures that the model sees, as uint8 (3, frames, rows, columns) on the device."""
@@ -55,8 +54,7 @@ class Scorer:
 
     def logits(self, clips: Tensor) -> Tensor:
         """Logits (B, classes) in float32 of preprocessed clips (B, 3, T, height, width)."""
-        with torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None):
-            logits: Tensor = self.model(clips)
+        logits: Tensor = self.model(clips)
         return logits.float()
 
 

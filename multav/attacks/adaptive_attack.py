@@ -23,3 +23,8 @@ class AdaptiveAttack(AttackSpec, ABC):
         0.75,
         description="share of the steps between checkpoints on which the loss must rise, else the step is halved",
     )
+
+    @property
+    def ends_with_a_score(self) -> bool:
+        """See `AttackSpec`: the best point of all is on the way."""
+        return False

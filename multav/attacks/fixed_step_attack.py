@@ -26,6 +26,11 @@ class FixedStepAttack(AttackSpec, ABC):
         False, description="leave a clip as it is once the model is fooled, and spend no more gradients on it"
     )
 
+    @property
+    def ends_with_a_score(self) -> bool:
+        """See `AttackSpec`: with early stop clips are left where they are."""
+        return not self.early_stop
+
     def step(self, adversarial: Tensor, gradient: Tensor, *, share: float = 1.0) -> Tensor:
         """One step up the loss whose gradient is given, or `share` of it.
 

@@ -60,6 +60,11 @@ class AttackSpec(BaseModel, ABC):
     )
 
     @property
+    def ends_with_a_score(self) -> bool:
+        """Whether every result is looked at once more after its last step, rather than taken from on the way."""
+        return True
+
+    @property
     def ball(self) -> Ball:
         """What the bound limits."""
         return _LINF

@@ -1,0 +1,132 @@
+"""A loss of what a model says of clips, and its gradient by them, in pieces that fit into memory."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+import torch
+from torch import Tensor
+
+from multav.attacks.spec import LossName
+from multav.free_memory import free_bytes, was_refused
+from multav.losses import LOSSES, toward_targets
+from multav.objective import Evaluation
+
+# A network that keeps more than this many times its input is looked at before many clips are put through it.
+_LARGE: Final = 200
+# Of the free memory, what a piece may take; the rest is for what the backward pass makes on its way.
+_SHARE: Final = 0.5
+
+Parts = TypeVar("Parts", bound=tuple[Tensor, ...])
+
+
+@dataclass
+class ClipLoss:
+    """`loss` of `model`'s logits, sample by sample.
+
+    `model` maps (B, 3, T, H, W) to (B, classes); it gets clips of `dtype` (None: as they are). `autocast` is what
+    gradients are computed in, None for the model's own precision; without a gradient it is always the model's own.
+
+    Clips go through the model together as far as memory allows, of which a device has `free` bytes: the size of a
+    piece is planned from what one clip keeps for its gradient, and halved where memory runs out all the same.
+    """
+
+    model: Callable[[Tensor], Tensor]
+    loss: LossName
+    dtype: torch.dtype | None = None
+    autocast: torch.dtype | None = None
+    free: Callable[[torch.device], int | None] = free_bytes
+    _piece: int | None = field(default=None, init=False)
+
+    def gradient(self, clips: Tensor, labels: Tensor, targets: Tensor | None = None) -> Evaluation:
+        """Losses, logits, and the gradient of the summed losses by `clips`.
+
+        `labels` and `targets` are int64 (B,); with targets the labels are to be left for them.
+        """
+
+        def evaluate(part: slice) -> tuple[Tensor, Tensor, Tensor]:
+            leaf = clips[part].detach().requires_grad_()
+            with torch.enable_grad():
+                losses, logits = self._losses(leaf, labels, targets, part, self.autocast)
+                (gradient,) = torch.autograd.grad(losses.sum(), leaf)
+            return losses.detach(), logits.detach(), gradient
+
+        if self._piece is None:
+            self._piece = self._planned(clips, labels, targets)
+        return Evaluation(*self._in_pieces(evaluate, len(clips)))
+
+    def score(self, clips: Tensor, labels: Tensor, targets: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Losses (B,) and logits (B, classes), without a gradient."""
+
+        def evaluate(part: slice) -> tuple[Tensor, Tensor]:
+            # Not inference mode, which is no faster here: its tensors could not enter the caller's autograd.
+            with torch.no_grad():
+                return self._losses(clips[part], labels, targets, part, None)
+
+        return self._in_pieces(evaluate, len(clips))
+
+    def _losses(
+        self,
+        clips: Tensor,
+        labels: Tensor,
+        targets: Tensor | None,
+        part: slice,
+        autocast: torch.dtype | None,
+    ) -> tuple[Tensor, Tensor]:
+        with torch.autocast(clips.device.type, dtype=autocast, enabled=autocast is not None):
+            logits = self.model(clips if self.dtype is None else clips.to(self.dtype))
+        if logits.ndim != 2 or len(logits) != len(clips):
+            raise ValueError(
+                f"the model answers {tuple(logits.shape)} to {len(clips)} clips; expected ({len(clips)}, classes)"
+            )
+        # Cross-entropy of halves loses the small gradients.
+        precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if autocast is not None:
+            logits = precise
+        if targets is not None:
+            return toward_targets(precise, labels[part], targets[part]), logits
+        return LOSSES[self.loss](precise, labels[part]), logits
+
+    def _in_pieces(self, evaluate: Callable[[slice], Parts], samples: int) -> Parts:
+        """The parts of all samples; each piece half as large as one for which memory ran out."""
+        done: list[Parts] = []
+        start = 0
+        while start < samples:
+            size = min(self._piece or samples, samples - start)
+            try:
+                done.append(evaluate(slice(start, start + size)))
+            except (RuntimeError, MemoryError) as error:
+                if size == 1 or not was_refused(error):
+                    raise
+            else:
+                start += size
+                continue
+            # Here the failed piece's tensors are gone: its frames went with the exception.
+            self._piece = -(-size // 2)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+        if len(done) == 1:
+            return done[0]
+        return type(done[0])(torch.cat(parts) for parts in zip(*done, strict=True))
+
+    def _planned(self, clips: Tensor, labels: Tensor, targets: Tensor | None) -> int:
+        """How many clips to put through the model at once."""
+        free = self.free(clips.device)
+        samples, size = len(clips), clips[0].nbytes
+        if free is None or samples == 1 or samples * size * _LARGE < free * _SHARE:
+            return samples
+        kept: dict[int, int] = {}
+
+        def note(tensor: Tensor) -> Tensor:
+            # Not the storage's size: one clip is a part of its batch's.
+            place = tensor.untyped_storage().data_ptr()
+            kept[place] = max(kept.get(place, 0), tensor.nbytes)
+            return tensor
+
+        part = slice(0, 1)
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            # Named, so that nothing that it keeps is freed and its place counted twice.
+            losses = self._losses(clips[part].detach().requires_grad_(), labels, targets, part, self.autocast)
+            total = sum(kept.values())
+        del losses
+        return max(1, min(samples, int(free * _SHARE) // max(total, size)))
