@@ -14,7 +14,8 @@ rounding, and values there go another way: `apart` is the share of the values th
 `furthest` the largest difference. `logits` is the largest difference of the adversarial logits, as a share of what
 the attack changed in them. `same` counts the clips that both networks say the same class of.
 
-Labels are the network's own predictions. Memory is kept between passes as a worker process does.
+Labels are the network's own predictions. Memory is kept between passes as a worker process does. `--clock processor
+--threads 1` is for a machine that others use (`turns.py`).
 """
 
 import argparse
@@ -28,7 +29,7 @@ from bare_passes import bare_passes
 from conditions import conditions, in_one_line
 from plain_twin import twins
 from torch import Tensor, nn
-from turns import in_turn
+from turns import CLOCKS, in_turn
 
 import multav
 from multav.attacks.catalogue import ATTACKS
@@ -69,12 +70,13 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=112)
     parser.add_argument("--repeats", type=int, default=3, help="rounds")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="what is timed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_large_buffers()
     before = conditions()
-    print(f"{in_one_line(before)}; {options.repeats} rounds\n")
+    print(f"{in_one_line(before)}; {options.repeats} rounds, {options.clock} time\n")
     print("| kind | B | T | attack s | plain s | ratio | of minima | apart | furthest | logits | same |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     fast, plain = twins()
@@ -86,19 +88,24 @@ def main() -> None:
         for network in (fast, plain):
             bare_passes(network, clips, torch.zeros(batch, dtype=torch.int64), 2)
         for kind in options.kinds:
-            found.append(measured(kind, fast, plain, clips, options.steps, options.repeats))
+            found.append(measured(kind, fast, plain, clips, options.steps, options.repeats, options.clock))
             print(line(found[-1]), flush=True)
     print()
     for batch in options.batch:
         print(verdict(batch, [figures for figures in found if figures.batch == batch]))
     print(f"load at the end: {conditions()['load']}")
     if options.json:
-        body = {"conditions": before, "rounds": options.repeats, "figures": [asdict(each) for each in found]}
+        body = {
+            "conditions": before,
+            "rounds": options.repeats,
+            "clock": options.clock,
+            "figures": [asdict(each) for each in found],
+        }
         options.json.write_text(json.dumps(body, indent=2) + "\n")
 
 
 def measured(
-    kind: str, fast: nn.Module, plain: nn.Module, clips: Tensor, steps: int, repeats: int
+    kind: str, fast: nn.Module, plain: nn.Module, clips: Tensor, steps: int, repeats: int, clock: str
 ) -> Figures:
     """Compare one kind on both networks, then time it."""
     attack = multav.parse_attack({"kind": kind, "steps": steps})
@@ -114,6 +121,7 @@ def measured(
             lambda: bare_passes(plain, clips, labels, steps),
         ],
         repeats,
+        clock,
     )
     return Figures(
         kind=kind,

@@ -11,8 +11,9 @@ before the clock starts.
 `furthest` is the largest difference of a value from this library's result on the plain network, `apart` the share of
 the values that differ by more than 1e-6, and `loss` the mean cross-entropy that the plain network has on the result.
 
-foolbox and ART take the gradient by the network's parameters as well, unless their user has frozen them: a third of
-their time, and this library does it for its user. With `--frozen` each is timed on a frozen network too.
+foolbox and ART take the gradient by the network's parameters as well, unless their user has frozen them; this library
+does that for its user. With `--frozen` each is timed on a frozen network too. `--clock processor --threads 1` is for a
+machine that others use (`turns.py`).
 """
 
 import argparse
@@ -31,7 +32,7 @@ from library_attacks import LIBRARIES, Setting, Victim
 from plain_twin import CLASSES, twins
 from torch import Tensor, nn
 from torch.nn import functional
-from turns import in_turn
+from turns import CLOCKS, in_turn
 
 import multav
 from worker.memory import keep_large_buffers
@@ -71,6 +72,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="rounds")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--frozen", action="store_true", help="time the others on a frozen network too")
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="what is timed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -80,7 +82,7 @@ def main() -> None:
     if missing:
         print(f"not installed and left out: {', '.join(missing)} (CONTRIBUTING.md says how)\n")
     before = conditions()
-    print(f"{in_one_line(before)}; {options.repeats} rounds\n")
+    print(f"{in_one_line(before)}; {options.repeats} rounds, {options.clock} time\n")
     print("| attack | B | T | by | s | times as shipped | times plain | furthest | apart | loss |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     fast, plain = twins()
@@ -98,7 +100,7 @@ def main() -> None:
                 for how, network in networks.items():
                     victim = Victim(network, tuple(clips.shape[1:]), CLASSES)
                     ways[name + how] = LIBRARIES[name](victim, setting)
-            rows = compared(ways, plain, clips, setting, options.repeats)
+            rows = compared(ways, plain, clips, setting, options.repeats, options.clock)
             print("\n".join(map(line, rows)), flush=True)
             found += rows
     print()
@@ -107,7 +109,12 @@ def main() -> None:
             print(verdict(figures))
     print(f"load at the end: {conditions()['load']}")
     if options.json:
-        body = {"conditions": before, "rounds": options.repeats, "figures": [asdict(each) for each in found]}
+        body = {
+            "conditions": before,
+            "rounds": options.repeats,
+            "clock": options.clock,
+            "figures": [asdict(each) for each in found],
+        }
         options.json.write_text(json.dumps(body, indent=2) + "\n")
 
 
@@ -143,6 +150,7 @@ def compared(
     clips: Tensor,
     setting: Setting,
     repeats: int,
+    clock: str,
 ) -> list[Figures]:
     """Run every way once to compare the results, then time them in turn."""
     with torch.no_grad():
@@ -151,7 +159,7 @@ def compared(
     if any(module.training for module in plain.modules()):
         raise SystemExit("the network was left in training mode: what follows would attack another one")
     names = list(ways)
-    turns = in_turn([partial(way, clips, labels) for way in ways.values()], repeats)
+    turns = in_turn([partial(way, clips, labels) for way in ways.values()], repeats, clock)
     shipped, ordinary = (names.index(name) for name in OURS)
     rows = []
     for index, name in enumerate(names):
