@@ -8,23 +8,20 @@ convolutions everywhere), which is what one would write without this library. Th
 (T + 1 forwards, T gradients), because its logits and its loss are part of the result.
 
 All of them keep their memory as a worker process does (`worker/memory.py`). The variants are timed in turn, round
-after round; a ratio is the median over the rounds of the ratio within one.
+after round (every second one backwards); a ratio is the median over the rounds of the ratio within one.
 """
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
+from bare_passes import bare_passes
+from plain_twin import CLASSES, twins
 from torch import Tensor, nn
-from torch.nn import functional
+from turns import in_turn
 
 import multav
-from models.resnet3d import ResNet3D
 from worker.memory import keep_large_buffers
-
-CLASSES = 101
 
 
 def main() -> None:
@@ -41,9 +38,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_large_buffers()
-    torch.manual_seed(0)
-    fast, plain = ResNet3D(CLASSES).eval(), ResNet3D(CLASSES, plain=True).eval()
-    plain.load_state_dict(fast.state_dict())
+    fast, plain = twins()
     print(
         f"torch {torch.__version__}, {options.threads} threads, {options.repeats} rounds; seconds are medians"
     )
@@ -62,35 +57,18 @@ def report(
     attack = multav.parse_attack({"kind": "multav-linf", "steps": steps})
     variants: list[Callable[[], object]] = [
         lambda: multav.craft(fast, clips, labels, attack),
-        lambda: bare(fast, clips, labels, steps),
-        lambda: bare(plain, clips, labels, steps),
+        lambda: bare_passes(fast, clips, labels, steps),
+        lambda: bare_passes(plain, clips, labels, steps),
     ]
     for variant in variants:
         variant()
-    rounds = [[seconds(variant) for variant in variants] for _ in range(repeats)]
-    attacked, same, original = (statistics.median(column) for column in zip(*rounds, strict=True))
-    to_same = statistics.median(times[0] / times[1] for times in rounds)
-    to_plain = statistics.median(times[0] / times[2] for times in rounds)
+    turns = in_turn(variants, repeats)
+    attacked, same, original = (turns.median(variant) for variant in range(3))
     print(
-        f"{len(clips):>3} {steps:>4} {attacked:>9.3f} {same:>8.3f} {original:>8.3f} {to_same:>7.3f} {to_plain:>8.3f}",
+        f"{len(clips):>3} {steps:>4} {attacked:>9.3f} {same:>8.3f} {original:>8.3f} "
+        f"{turns.ratio(0, 1):>7.3f} {turns.ratio(0, 2):>8.3f}",
         flush=True,
     )
-
-
-def bare(network: nn.Module, clips: Tensor, labels: Tensor, steps: int) -> None:
-    """`steps` forwards with the gradient by the input, and nothing else; parameters take no gradient."""
-    network.requires_grad_(False)
-    for _ in range(steps):
-        leaf = clips.clone().requires_grad_()
-        loss = functional.cross_entropy(network(leaf), labels, reduction="sum")
-        torch.autograd.grad(loss, leaf)
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """Wall time of `work`."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 if __name__ == "__main__":
