@@ -109,19 +109,23 @@ class AttackArtifacts:
         save_png(picture, self.folder / "preview.png")
 
     def save_loss_plot(self, losses: LossHistory, label: str) -> None:
-        """Write the plot of loss and confidence in `label` per step."""
+        """Write the plot of loss and confidence in `label` per step; losses that are no numbers have none."""
+        if not losses.finite:
+            return
         attack = self.request.attack
         title = f"{attack.kind}, epsilon {attack.epsilon:.4g}"
         save_png(loss_plot(losses, title=title, label=label, loss=attack.loss), self.folder / "loss-plot.png")
 
-    def files(self, delivery: Delivery) -> tuple[ArtifactFile, ...]:
-        """All of them, the delivered video first."""
+    def files(self, delivery: Delivery, losses: LossHistory) -> tuple[ArtifactFile, ...]:
+        """All that were written, the delivered video first."""
         video, kind = delivery.file.path, delivery.file.rung.format.media_type
         files = [
             ArtifactFile("adversarial-video", video, kind, video.name),
             ArtifactFile("preview", self.folder / "preview.png", "image/png", f"{self.name}-preview.png"),
-            ArtifactFile("loss-plot", self.folder / "loss-plot.png", "image/png", f"{self.name}-losses.png"),
         ]
+        if losses.finite:
+            plot = self.folder / "loss-plot.png"
+            files.append(ArtifactFile("loss-plot", plot, "image/png", f"{self.name}-losses.png"))
         for each in self._maps:
             path = each.path(self.folder)
             files.append(

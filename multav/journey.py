@@ -96,7 +96,7 @@ class Journey:
         self.artifacts.save_preview(delivery, clean)
         self.artifacts.save_loss_plot(crafting.losses, self.classes[label])
         self.timings["total"] = time.monotonic() - started
-        return self._result(clean, label, crafting, delivery), self.artifacts.files(delivery)
+        return self._result(clean, label, crafting, delivery), self.artifacts.files(delivery, crafting.losses)
 
     # -- what the stages share
 

@@ -44,6 +44,11 @@ class LossHistory:
         self._highest = np.maximum(self._highest, array.max(axis=1))
 
     @property
+    def finite(self) -> bool:
+        """Whether there are losses, and each is a number: those of a model that answers NaN are none."""
+        return self.clips > 0 and bool(np.isfinite((*self.loss_range, self._sums[0])).all())
+
+    @property
     def loss(self) -> Curve:
         """The mean loss."""
         mean: Curve = self._sums[0] / self.clips

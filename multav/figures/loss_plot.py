@@ -75,7 +75,7 @@ def loss_plot(
     or without a finite number.
     """
     history = losses if isinstance(losses, LossHistory) else LossHistory.of(losses)
-    if history.clips == 0 or not np.isfinite(history.loss_range).all():
+    if not history.finite:
         raise ValueError("there are no finite losses to plot")
     panels = _panels(history, loss, label)
     height = _TITLE + len(panels) * (_HEADING + _PANEL) + _FOOT

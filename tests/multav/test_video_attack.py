@@ -254,6 +254,14 @@ def test_the_losses_of_the_result_are_those_of_the_plot(
     }
 
 
+def test_a_model_that_answers_no_number_has_no_plot(video: Path, tmp_path: Path) -> None:
+    outcome = multav.attack_video(
+        video, Filter(sharpness=float("nan")), {"kind": "multav-linf", "steps": 1}, label=0, folder=tmp_path
+    )
+    assert "loss-plot" not in {artifact.role for artifact in outcome.artifacts}
+    assert not list(tmp_path.glob("loss-plot*"))
+
+
 def test_the_ladder_ends_where_the_file_is_adversarial(video: Path, tmp_path: Path) -> None:
     outcome = multav.attack_video(video, Filter(sharpness=300.0), folder=tmp_path, label="left")
     tried = outcome.result["delivery"]["tried"]
