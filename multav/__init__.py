@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from multav import figures as figures
     from multav.attack_request import AttackRequest
     from multav.attacks.catalogue import parse_attack
     from multav.clip_attack import Crafted, craft
@@ -38,6 +39,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "figures":
+        return import_module("multav.figures")
     if name not in _HOMES:
         raise AttributeError(f"module 'multav' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

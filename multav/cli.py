@@ -84,7 +84,7 @@ def _ended(client: Client, job: dict[str, Any], folder: Path, console: Console) 
         return 1
     show_result(job["result"], console)
     for role, path in client.download_all(job["id"], folder).items():
-        console.print(f"  {role:<18} {path}", markup=False)
+        console.print(f"  {role:<22} {path}", markup=False)
     return 0 if job["result"]["success_delivered"] else 3
 
 

@@ -19,60 +19,48 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from multav.attack_artifacts import ArtifactFile, AttackArtifacts
 from multav.attack_request import AttackRequest, label_index, refuse_misfit
 from multav.attacks.regions import Region
 from multav.crafted_frames import CraftedFrames
-from multav.crafting import CraftedSegment, Crafter
+from multav.crafting import Crafter
 from multav.delivery import Deliverer, Delivery, Segments, ladder
 from multav.errors import NoFrames
 from multav.footage import Footage
 from multav.geometry import InputGeometry
+from multav.loss_history import LossHistory
 from multav.measure import Comparison
 from multav.needs import Needs
-from multav.pictures import GAIN, difference_map, thin
 from multav.precision import gradient_type
-from multav.prediction import Prediction, RunningPrediction, Scorer, window_positions
+from multav.prediction import Prediction, RunningPrediction, Scorer
 from multav.preprocessing import Preprocessing, no_preprocessing, preprocessing
 from multav.progress import Pace, Progress
 from multav.quantise import LevelBounds
-from multav.tensor_file import TensorFile
 from multav.video.decode import Summary
-from multav.video.encode import encode
-from multav.video.formats import FORMATS
 from multav.video.info import VideoInfo
 from multav.video.limits import Limits
 from multav.video.probe import probe
-from multav.windows import Segment, clip_segments, dense_segments, middle_frames, window_count
+from multav.windows import clip_segments, dense_segments, middle_frames, window_count
 
 Picture = NDArray[np.uint8]
 
 # Megapixels a second that two cores write and check; only the first guess of the time left.
 _DELIVERY_SPEED = 18.0
-_MAP_SIDE = 640
 _SHEET_ROWS = 3
 
 
 @dataclass(frozen=True)
-class ArtifactFile:
-    """A file that an attack made. `role`: adversarial-video, difference-map, preview or adversarial-tensor."""
-
-    role: str
-    path: Path
-    media_type: str
-    filename: str
-
-
-@dataclass(frozen=True)
 class _Crafting:
-    """What crafting left behind: the prediction on the crafted 8-bit pictures, the change, the mean losses.
+    """What crafting left behind: the prediction on the crafted 8-bit pictures, the change, the losses.
 
     `bound_respected` is about bounds on whole samples; those on single values are read off the change.
     """
 
     prediction: Prediction
     change: Comparison
-    losses: list[float]
+    losses: LossHistory
     bound_respected: bool
+    gradient_evaluations: int
 
 
 @dataclass
@@ -107,9 +95,10 @@ class Journey:
                 crafting = self._craft(crafted, label)
             with self._timed("delivering"):
                 delivery = self._deliver(crafted, crafting, label)
-        self._save_sheet(delivery, clean)
+        self.artifacts.save_preview(delivery, clean)
+        self.artifacts.save_loss_plot(crafting.losses, self.classes[label])
         self.timings["total"] = time.monotonic() - started
-        return self._result(clean, label, crafting, delivery), self._artifacts(delivery)
+        return self._result(clean, label, crafting, delivery), self.artifacts.files(delivery, crafting.losses)
 
     # -- what the stages share
 
@@ -167,6 +156,20 @@ class Journey:
         """What the threat model allows each 8-bit level."""
         return LevelBounds.of(self.request.attack)
 
+    @cached_property
+    def artifacts(self) -> AttackArtifacts:
+        """Writes the files beside the adversarial video."""
+        return AttackArtifacts(
+            folder=self.folder,
+            name=self.name,
+            request=self.request,
+            info=self.info,
+            size=self.size,
+            window=self.scorer.preprocessing.window,
+            frames=self.geometry.frames,
+            limits=self.limits,
+        )
+
     # -- the stages
 
     def _read(self) -> Prediction:
@@ -219,24 +222,14 @@ class Journey:
         prediction, change = RunningPrediction(self.scorer), Comparison()
         pace = Pace(self.windows, "windows", self.on_progress, after_seconds=self._delivery_seconds())
         # Summed, not collected: small tensors that stay would keep the heap from reusing what lies around them.
-        losses, samples = torch.zeros(self.request.attack.steps + 1, dtype=torch.float64), 0
-        respected = True
-        height, width = thin(np.zeros((*self.size, 3), np.uint8), _MAP_SIDE).shape[:2]
+        losses = LossHistory(self.request.attack.steps)
+        artifacts, respected, gradients = self.artifacts, True, 0
         with ExitStack() as stack:
             frames = stack.enter_context(self.footage.open())
-            tensors = stack.enter_context(self._tensor_file()) if self._wants_tensor else None
-            map_writer = stack.enter_context(
-                encode(
-                    self.folder / "difference-map.mp4",
-                    FORMATS["h264-mp4"],
-                    width=width,
-                    height=height,
-                    time_base=self.info.time_base,
-                    frame_rate=self.info.frame_rate,
-                    crf=20,
-                    limits=self.limits,
-                )
+            tensors = (
+                stack.enter_context(artifacts.open_tensor(self.windows)) if artifacts.wants_tensor else None
             )
+            maps = stack.enter_context(artifacts.open_maps())
             times: list[int] = []
 
             def pictures() -> Iterator[Picture]:
@@ -247,21 +240,19 @@ class Journey:
             for segment in self.segments(pictures()):
                 made = crafter.craft(segment, on_step=lambda _: self.check(), keep_clips=tensors is not None)
                 prediction.add(segment, made.pictures)
-                losses += made.losses.double().sum(dim=1)
-                samples += made.losses.shape[1]
+                losses.add(made.losses)
                 respected = respected and made.bound_respected
+                gradients += made.gradient_evaluations
                 for index, (source, picture) in enumerate(zip(segment.pictures, made.pictures, strict=True)):
                     self.check()
                     crafted.write(source, picture)
                     change.add(source, picture)
-                    small = difference_map(thin(source, _MAP_SIDE), thin(picture, _MAP_SIDE))
-                    map_writer.write(small, times[segment.start + index])
+                    maps.write(source, picture, times[segment.start + index])
                 if tensors is not None:
-                    self._write_clips(tensors, segment, made)
+                    artifacts.write_clips(tensors, segment, made)
                 if segment.samples:
                     pace.advance(segment.windows)
-        mean = losses / samples
-        return _Crafting(prediction.result(), change, [round(loss, 6) for loss in mean.tolist()], respected)
+        return _Crafting(prediction.result(), change, losses, respected, gradients)
 
     def _deliver(self, crafted: CraftedFrames, crafting: _Crafting, label: int) -> Delivery:
         started, passed = time.monotonic(), 0
@@ -336,68 +327,11 @@ class Journey:
                 # Parts of the source were missing or could not be decoded: the attack is on the rest.
                 "damaged": self.damaged,
             },
-            "losses": crafting.losses,
-            "gradient_evaluations": self.windows * self.request.attack.steps,
+            "losses": [round(loss, 6) for loss in crafting.losses.loss.tolist()],
+            "gradient_evaluations": crafting.gradient_evaluations,
             "seconds": round(self.timings["total"], 3),
             "timings": {stage: round(seconds, 3) for stage, seconds in self.timings.items()},
         }
-
-    def _artifacts(self, delivery: Delivery) -> tuple[ArtifactFile, ...]:
-        video, kind = delivery.file.path, delivery.file.rung.format.media_type
-        files = [
-            ArtifactFile("adversarial-video", video, kind, video.name),
-            ArtifactFile(
-                "difference-map",
-                self.folder / "difference-map.mp4",
-                "video/mp4",
-                f"{self.name}-difference-x{GAIN}.mp4",
-            ),
-            ArtifactFile("preview", self.folder / "preview.png", "image/png", f"{self.name}-preview.png"),
-        ]
-        if self._wants_tensor:
-            path = self.folder / "adversarial.safetensors"
-            files.append(
-                ArtifactFile(
-                    "adversarial-tensor",
-                    path,
-                    "application/octet-stream",
-                    f"{self.name}-adversarial.safetensors",
-                )
-            )
-        return tuple(files)
-
-    def _save_sheet(self, delivery: Delivery, clean: Prediction) -> None:
-        said, now = clean.as_dict(), delivery.file.prediction.as_dict()
-        captions = (
-            f"clean: {said['label']} {said['confidence']:.0%}",
-            f"adversarial: {now['label']} {now['confidence']:.0%}",
-            f"difference x{GAIN}",
-        )
-        delivery.file.sheet.save(self.folder / "preview.png", captions)
-
-    # -- the adversarial tensor
-
-    @property
-    def _wants_tensor(self) -> bool:
-        return self.request.tensor or self.request.domain == "model_input"
-
-    def _tensor_file(self) -> TensorFile:
-        shape = (self.windows, 3, self.geometry.frames, *self.size)
-        metadata = {
-            "attack": self.request.attack.model_dump_json(),
-            "layout": "window,channel,time,height,width",
-        }
-        return TensorFile(self.folder / "adversarial.safetensors", "clips", shape, metadata)
-
-    def _write_clips(self, file: TensorFile, segment: Segment[Picture], made: CraftedSegment) -> None:
-        """Append the segment's windows at full picture size: crafted floats where seen, the source elsewhere."""
-        rows, columns = self.scorer.preprocessing.window
-        for positions, clip in zip(window_positions(segment), made.clips, strict=True):
-            pictures = np.stack([segment.pictures[position] for position in positions])
-            # (T, H, W, 3) -> (3, T, H, W)
-            whole = torch.from_numpy(pictures).permute(3, 0, 1, 2).float().div_(255)
-            whole[:, :, rows, columns] = clip
-            file.append(whole)
 
     # -- needs
 
@@ -412,7 +346,7 @@ class Journey:
             output=rung.format.estimate_bytes(width, height, self.frames, crf=rung.crf),
             # Packed, a changed value takes about half a byte.
             differences=self.frames * maps.rows.shape[1] * maps.columns.shape[1] * 3 // 2,
-            tensor=self.windows * clip if self._wants_tensor else 0,
+            tensor=self.windows * clip if self.artifacts.wants_tensor else 0,
         )
 
     def _delivery_seconds(self) -> float:

@@ -1,28 +1,14 @@
-"""Pictures of an attack for people: difference maps and side-by-side sheets."""
+"""Pictures that are kept of an attack, small enough to keep."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 Picture = NDArray[np.uint8]
 
-# The paper shows differences enlarged fifteen times.
-GAIN = 15
-_PANEL_WIDTH = 420
-_PANEL_HEIGHT = 560
-_CAPTION_WIDTH = 260
-_CAPTION_HEIGHT = 34
-_GAP = 6
-
-
-def difference_map(source: Picture, crafted: Picture, gain: int = GAIN) -> Picture:
-    """`gain` times the change around mid grey, (H, W, 3) uint8, clipped to 0..255."""
-    change = crafted.astype(np.int16) - source
-    enlarged: Picture = np.clip(change * gain + 128, 0, 255).astype(np.uint8)
-    return enlarged
+# Enough for the panels of a contact sheet.
+_SHEET_SIDE = 960
 
 
 def thin(picture: Picture, longest: int) -> Picture:
@@ -37,34 +23,14 @@ def thin(picture: Picture, longest: int) -> Picture:
 
 @dataclass
 class Sheet:
-    """A sheet of clean | adversarial | difference rows, one per chosen picture."""
+    """The pictures of a contact sheet: clean, delivered and crafted, one of each a row."""
 
-    rows: list[tuple[Picture, Picture, Picture]] = field(default_factory=list)
+    clean: list[Picture] = field(default_factory=list)
+    delivered: list[Picture] = field(default_factory=list)
+    crafted: list[Picture] = field(default_factory=list)
 
     def add(self, source: Picture, delivered: Picture, crafted: Picture) -> None:
-        """Add a row: the clean picture, the delivered one, and the map of what was crafted."""
-        self.rows.append((source, delivered, difference_map(source, crafted)))
-
-    def save(self, path: Path, captions: tuple[str, str, str]) -> None:
-        """Write the sheet as a PNG with a caption above each column."""
-        height, width = self.rows[0][0].shape[:2]
-        # Within both, however long and thin the video is.
-        scale = min(_PANEL_WIDTH / width, _PANEL_HEIGHT / height)
-        panel = (max(1, round(scale * width)), max(1, round(scale * height)))
-        pitch = max(panel[0], _CAPTION_WIDTH) + _GAP
-        sheet = Image.new(
-            "RGB",
-            (3 * pitch + _GAP, _CAPTION_HEIGHT + len(self.rows) * (panel[1] + _GAP)),
-            (18, 18, 20),
-        )
-        font = ImageFont.load_default(16)
-        draw = ImageDraw.Draw(sheet)
-        # Pictures smaller than a panel show their pixels, larger ones are averaged.
-        filtering = Image.Resampling.NEAREST if width < _PANEL_WIDTH else Image.Resampling.BOX
-        for column, caption in enumerate(captions):
-            left = _GAP + column * pitch
-            draw.text((left + 4, 8), caption, font=font, fill=(235, 235, 235))
-            for row, pictures in enumerate(self.rows):
-                image = Image.fromarray(pictures[column]).resize(panel, filtering)
-                sheet.paste(image, (left, _CAPTION_HEIGHT + row * (panel[1] + _GAP)))
-        sheet.save(path, format="PNG", optimize=False)
+        """Add a row: the clean picture, the delivered one, and what was crafted."""
+        self.clean.append(thin(source, _SHEET_SIDE))
+        self.delivered.append(thin(delivered, _SHEET_SIDE))
+        self.crafted.append(thin(crafted, _SHEET_SIDE))

@@ -10,11 +10,12 @@ from typing import Any
 
 from torch import nn
 
+from multav.attack_artifacts import ArtifactFile
 from multav.attack_request import AttackRequest
 from multav.attacks.spec import AttackSpec
 from multav.frozen_model import frozen
 from multav.geometry import InputGeometry
-from multav.journey import ArtifactFile, Journey
+from multav.journey import Journey
 from multav.local_file import existing_file
 from multav.progress import Progress
 from multav.video.limits import Limits

@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"{took:.1f} s from POST to result, {job['result']['seconds']:.1f} of them in the engine"
         )
         for role, path in files.items():
-            console.print(f"  {role:<18} {path}", markup=False)
+            console.print(f"  {role:<22} {path}", markup=False)
     except ServiceProblem as problem:
         console.print(f"[red]refused:[/] {escape(problem.detail)}")
         return 1

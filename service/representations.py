@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from multav.artifact_roles import roles_in_words
 from store.artifacts import Artifact
 from store.jobs import Job
 from store.models import RegisteredModel
@@ -25,7 +26,9 @@ class ArtifactView(BaseModel):
 
     id: str
     job_id: str
-    role: str = Field(examples=["adversarial-video"])
+    role: str = Field(
+        examples=["adversarial-video"], description=f"what it is for. Of an attack: {roles_in_words()}"
+    )
     filename: str
     media_type: str
     bytes: int

@@ -181,7 +181,10 @@ class Stack:
         assert sorted(each["role"] for each in artifacts) == [
             "adversarial-video",
             "difference-map",
+            "loss-plot",
             "preview",
+            "ratio-map",
+            "signed-difference-map",
         ]
         for artifact in artifacts:
             content = httpx.get(f"{self.address}/v1/artifacts/{artifact['id']}/content", timeout=30).content

@@ -12,11 +12,13 @@ import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 import multav
+from multav.artifact_roles import ATTACK_ROLES
 from multav.attacks.catalogue import ATTACKS
 from multav.errors import Cancelled, InvalidSpec, NotAVideo, OutputTooLarge
 from multav.geometry import InputGeometry
@@ -190,12 +192,74 @@ def test_the_result_tells_the_truth(model: Filter, video: Path, tmp_path: Path) 
     assert {artifact.role for artifact in outcome.artifacts} == {
         "adversarial-video",
         "difference-map",
+        "loss-plot",
         "preview",
+        "ratio-map",
+        "signed-difference-map",
     }
     assert all(artifact.path.stat().st_size > 0 for artifact in outcome.artifacts)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         artifact.path.name for artifact in outcome.artifacts
     )
+
+
+def test_the_maps_show_the_crafted_change(model: Filter, video: Path, tmp_path: Path) -> None:
+    outcome = multav.attack_video(
+        video, model, {"kind": "multav-roa", "size": [8, 10]}, output="ffv1-mkv", folder=tmp_path
+    )
+    files = {artifact.role: artifact.path for artifact in outcome.artifacts}
+    assert {*files} == {*ATTACK_ROLES} - {"adversarial-tensor"}
+    clean, crafted = (frames[:, :96, :130].astype(float) for frames in map(pictures, (video, outcome.video)))
+    change = (crafted - clean).mean(-1)
+    expected = {
+        "difference-map": np.clip(15 * np.abs(crafted - clean), 0, 255).mean(-1),
+        "signed-difference-map": np.clip(128 + 15 * (crafted - clean), 0, 255).mean(-1),
+    }
+    for role, values in expected.items():
+        shown = pictures(files[role])
+        assert shown.shape == (21, 96, 130, 3)
+        # The map's own compression blurs edges.
+        assert np.corrcoef(shown.mean(-1).ravel(), values.ravel())[0, 1] > 0.97, role
+    ratio = pictures(files["ratio-map"]).astype(float)
+    red_over_blue = ratio[..., 0] - ratio[..., 2]
+    assert (red_over_blue[change > 20] > 0).mean() > 0.9
+    assert (red_over_blue[change < -20] < 0).mean() > 0.9
+    amber = pictures(files["changed-region"]).astype(float)
+    changed = (crafted != clean).any(-1)
+    saturation = amber.max(-1) - amber.min(-1)
+    assert (saturation[changed] > 60).mean() > 0.95
+    assert (saturation[~changed] < 40).mean() > 0.98
+    for role in ("preview", "loss-plot"):
+        with Image.open(files[role]) as image:
+            image.verify()
+
+
+def test_the_losses_of_the_result_are_those_of_the_plot(
+    model: Filter, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plotted = []
+    monkeypatch.setattr(
+        "multav.attack_artifacts.loss_plot",
+        lambda history, **words: plotted.append((history, words)) or np.zeros((1, 1, 3), np.uint8),
+    )
+    result = multav.attack_video(video, model, {"kind": "multav-linf"}, folder=tmp_path).result
+    ((history, words),) = plotted
+    assert result["losses"] == pytest.approx(history.loss.tolist(), abs=1e-6)
+    # Two whole phases, and the two of the run and the part that end the video.
+    assert history.clips == 4
+    assert words == {
+        "title": "multav-linf, epsilon 1.04",
+        "label": result["label"]["label"],
+        "loss": "cross-entropy",
+    }
+
+
+def test_a_model_that_answers_no_number_has_no_plot(video: Path, tmp_path: Path) -> None:
+    outcome = multav.attack_video(
+        video, Filter(sharpness=float("nan")), {"kind": "multav-linf", "steps": 1}, label=0, folder=tmp_path
+    )
+    assert "loss-plot" not in {artifact.role for artifact in outcome.artifacts}
+    assert not list(tmp_path.glob("loss-plot*"))
 
 
 def test_the_ladder_ends_where_the_file_is_adversarial(video: Path, tmp_path: Path) -> None:
