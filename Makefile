@@ -48,6 +48,10 @@ unit:
 
 bench: install ## figures of bench/README.md again
 	$(RUN)/python bench/attack_overhead.py
+	$(RUN)/python bench/every_kind.py
+	$(RUN)/python bench/other_libraries.py
+	$(RUN)/python bench/attack_strength.py
+	$(RUN)/python bench/delivery_survival.py
 	$(RUN)/python bench/service_overhead.py
 
 clean: ## remove everything that was made here but your data (multav-data stays)

@@ -1,6 +1,6 @@
 """How strong the attacks under a ratio bound are: robust accuracy of the demo model, attack by attack.
 
-    python bench/attack_strength.py [--clips 500] [--epsilons 1.005 1.01 1.02 1.04] [--steps 50]
+    python bench/attack_strength.py [--clips 500] [--epsilons 1.005 1.01 1.02 1.04] [--steps 50] [--precision bfloat16]
 
 Held-out clips of the built-in set, label: the truth. Each row is one attack, each column one epsilon; the figures are
 the per cent of the clips on which the model is still right (fewer is a stronger attack). The fixed-step attack of T
@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--epsilons", type=float, nargs="+", default=[1.005, 1.01, 1.02, 1.04])
     parser.add_argument("--steps", type=int, default=50, help="of the long attacks")
     parser.add_argument("--additive", action="store_true")
+    parser.add_argument("--precision", default="float32", help="of the gradients: float32, bfloat16 or auto")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -54,7 +55,14 @@ def main() -> None:
             right = 0
             for start in range(0, len(clips), BATCH):
                 batch = slice(start, start + BATCH)
-                crafted = multav.craft(model, clips[batch], labels[batch], attack, first_sample=start)
+                crafted = multav.craft(
+                    model,
+                    clips[batch],
+                    labels[batch],
+                    attack,
+                    first_sample=start,
+                    precision=options.precision,
+                )
                 right += int((crafted.logits.argmax(1) == labels[batch]).sum())
             shares.append(100 * right / len(clips))
         seconds = (time.monotonic() - started) / len(clips) / len(shares)

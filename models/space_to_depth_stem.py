@@ -54,6 +54,9 @@ class SpaceToDepthStem(nn.Conv3d):
             return functional.conv3d(input, weight, bias, self.stride, self.padding)
         time, size = self.kernel_size[0] // 2, input.shape[3:]
         blocks = _to_blocks(functional.pad(input, (*_edges(size), time, time)))
+        if torch.is_autocast_enabled("cpu"):
+            # Halves are multiplied channel by channel; all later layers keep the order that they are given.
+            blocks = blocks.contiguous(memory_format=torch.channels_last_3d)
         return functional.conv3d(blocks, _folded(weight), bias, stride=(self.stride[0], 1, 1))
 
 

@@ -161,3 +161,17 @@ def test_the_original_cuts_the_gradient_of_shortcut_a() -> None:
 def test_wrong_arguments_are_refused(arguments: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="="):
         ResNet3D(10, **arguments)
+
+
+def test_in_bfloat16_the_gradient_points_the_same_way() -> None:
+    torch.manual_seed(3)
+    network = ResNet3D(5, depth=10, widen_factor=0.25).eval().requires_grad_(False)
+    clips = torch.rand(2, 3, 8, 32, 32)
+    gradients = []
+    for enabled in (False, True):
+        leaf = clips.clone().requires_grad_(True)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            logits = network(leaf)
+        assert logits.dtype == (torch.bfloat16 if enabled else torch.float32)
+        gradients.append(torch.autograd.grad(logits.float()[:, 0].sum(), leaf)[0].flatten(1))
+    assert torch.nn.functional.cosine_similarity(*gradients).min() > 0.9
