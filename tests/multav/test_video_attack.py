@@ -7,6 +7,7 @@ import sys
 import tempfile
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -493,6 +494,24 @@ SMALL_REGIONS = {
     "apgd-ratio": {"steps": 4},
     "apgd-linf": {"steps": 4},
 }
+
+
+@pytest.mark.parametrize(
+    ("fields", "gradients"),
+    [
+        ({"kind": "multav-linf", "steps": 3}, 18),
+        ({"kind": "multav-spa", "steps": 3, "pixels": 12, "restarts": 2}, 36),
+        # The first look shows that the bound does not hold the label: nothing is left to climb after it.
+        ({"kind": "multav-linf", "steps": 3, "epsilon": 1.9, "step_size": 1.9, "early_stop": True}, 12),
+        # One more gradient of every window, to place the rectangles by.
+        ({"kind": "multav-roa", "steps": 3, "size": [8, 10], "placement": "gradient"}, 24),
+    ],
+)
+def test_gradients_are_counted_as_they_are_computed(
+    fields: dict[str, Any], gradients: int, video: Path, model: Filter, tmp_path: Path
+) -> None:
+    result = multav.attack_video(video, model, fields, folder=tmp_path, output="ffv1-mkv").result
+    assert result["gradient_evaluations"] == gradients
 
 
 @pytest.mark.parametrize("kind", ATTACKS)
