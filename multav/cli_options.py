@@ -187,6 +187,13 @@ def _add_attack(command: argparse.ArgumentParser) -> None:
         f"(default {DEFAULT_CRF})",
     )
     delivered.add_argument(
+        "--bits",
+        type=int,
+        choices=_choices("bits"),
+        help="bits of a channel in the file; more than 8 let dark pixels move, and need --output ffv1-mkv "
+        f"(default {_request_default('bits')})",
+    )
+    delivered.add_argument(
         "--tensor",
         action="store_true",
         default=None,

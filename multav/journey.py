@@ -16,17 +16,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from multav.attack_request import AttackRequest, label_index, refuse_misfit
 from multav.attacks.regions import Region
-from multav.crafted_frames import CraftedFrames
+from multav.crafted_frames import CraftedFrames, packed_bytes
 from multav.crafting import CraftedSegment, Crafter
+from multav.deep_measure import DeepComparison, comparison
 from multav.delivery import Deliverer, Delivery, Segments, ladder
 from multav.errors import NoFrames
 from multav.footage import Footage
 from multav.geometry import InputGeometry
+from multav.grid import Grid, levels
 from multav.measure import Comparison
 from multav.needs import Needs
 from multav.pictures import GAIN, difference_map, thin
@@ -36,14 +37,14 @@ from multav.progress import Pace, Progress
 from multav.quantise import LevelBounds
 from multav.tensor_file import TensorFile
 from multav.video.decode import Summary
+from multav.video.depth import read_bits
 from multav.video.encode import encode
 from multav.video.formats import FORMATS
 from multav.video.info import VideoInfo
 from multav.video.limits import Limits
+from multav.video.picture import Picture
 from multav.video.probe import probe
 from multav.windows import Segment, clip_segments, dense_segments, middle_frames, window_count
-
-Picture = NDArray[np.uint8]
 
 # Megapixels a second that two cores write and check; only the first guess of the time left.
 _DELIVERY_SPEED = 18.0
@@ -63,13 +64,13 @@ class ArtifactFile:
 
 @dataclass(frozen=True)
 class _Crafting:
-    """What crafting left behind: the prediction on the crafted 8-bit pictures, the change, the mean losses.
+    """What crafting left behind: the prediction on the crafted pictures, the change, the mean losses.
 
     `bound_respected` is about bounds on whole samples; those on single values are read off the change.
     """
 
     prediction: Prediction
-    change: Comparison
+    change: Comparison | DeepComparison
     losses: list[float]
     bound_respected: bool
 
@@ -99,9 +100,11 @@ class Journey:
         started = time.monotonic()
         with self._timed("reading"):
             clean = self._read()
+        _ = self.bounds  # refuses what this file cannot hold before the work begins
         self._needs().refuse(self.folder, self.max_output_bytes)
         label = clean.index if self.request.label is None else label_index(self.request.label, self.classes)
-        with CraftedFrames(self.scratch / "differences", self.scorer.preprocessing.window) as crafted:
+        window = self.scorer.preprocessing.window
+        with CraftedFrames(self.scratch / "differences", window, self.grid) as crafted:
             with self._timed("crafting"):
                 crafting = self._craft(crafted, label)
             with self._timed("delivering"):
@@ -141,7 +144,7 @@ class Journey:
     def footage(self) -> Footage:
         """The attacked pictures; frames outside the one clip are left out of the model's domain."""
         if self.request.domain == "source":
-            return Footage(self.path, self.limits, on_end=self._note)
+            return Footage(self.path, self.limits, on_end=self._note, bits=self.request.bits)
         resize = preprocessing(self.geometry, self.info.height, self.info.width)
         return Footage(self.path, self.limits, resize=resize, on_end=self._note)
 
@@ -163,15 +166,22 @@ class Journey:
         return window_count(self.frames, self.geometry) if self.request.coverage == "dense" else 1
 
     @cached_property
+    def grid(self) -> Grid:
+        """The values that the file is going to hold; the model's own pictures start from 8 bits."""
+        bits = self.request.bits
+        own = self.request.domain == "source"
+        return Grid(bits, read_bits(self.info.pixel_format, self.info.bit_depth, bits) if own else 8)
+
+    @cached_property
     def bounds(self) -> LevelBounds:
-        """What the threat model allows each 8-bit level."""
-        return LevelBounds.of(self.request.attack)
+        """What the threat model allows each clean value."""
+        return LevelBounds.of(self.request.attack, self.grid)
 
     # -- the stages
 
     def _read(self) -> Prediction:
         """Count the frames and predict the clean video."""
-        prediction = RunningPrediction(self.scorer)
+        prediction = RunningPrediction(self.scorer, self.grid.clean_peak)
         if self.request.coverage == "clip":
             # The middle is known only when all frames have been counted: container headers lie.
             self.frames = sum(1 for _ in self._pictures())
@@ -208,7 +218,7 @@ class Journey:
 
     def _craft(self, crafted: CraftedFrames, label: int) -> _Crafting:
         crafter = self._crafter(label)
-        prediction, change = RunningPrediction(self.scorer), Comparison()
+        prediction, change = RunningPrediction(self.scorer, self.grid.peak), comparison(self.grid)
         pace = Pace(self.windows, "windows", self.on_progress, after_seconds=self._delivery_seconds())
         # Summed, not collected: small tensors that stay would keep the heap from reusing what lies around them.
         losses, samples = torch.zeros(self.request.attack.steps + 1, dtype=torch.float64), 0
@@ -246,7 +256,7 @@ class Journey:
                     self.check()
                     crafted.write(source, picture)
                     change.add(source, picture)
-                    small = difference_map(thin(source, _MAP_SIDE), thin(picture, _MAP_SIDE))
+                    small = difference_map(thin(source, _MAP_SIDE), thin(picture, _MAP_SIDE), grid=self.grid)
                     map_writer.write(small, times[segment.start + index])
                 if tensors is not None:
                     self._write_clips(tensors, segment, made)
@@ -284,6 +294,7 @@ class Journey:
             check=self.check,
             on_frame=on_frame,
             keeps_bound=self._crafter(label).keeps_bound,
+            grid=self.grid,
         )
         return deliverer.deliver(
             ladder(self.request),
@@ -387,7 +398,7 @@ class Journey:
         for positions, clip in zip(window_positions(segment), made.clips, strict=True):
             pictures = np.stack([segment.pictures[position] for position in positions])
             # (T, H, W, 3) -> (3, T, H, W)
-            whole = torch.from_numpy(pictures).permute(3, 0, 1, 2).float().div_(255)
+            whole = levels(pictures).permute(3, 0, 1, 2).float().div_(self.grid.clean_peak)
             whole[:, :, rows, columns] = clip
             file.append(whole)
 
@@ -402,8 +413,9 @@ class Journey:
         return Needs(
             output_name=rung.format.name,
             output=rung.format.estimate_bytes(width, height, self.frames, crf=rung.crf),
-            # Packed, a changed value takes about half a byte.
-            differences=self.frames * maps.rows.shape[1] * maps.columns.shape[1] * 3 // 2,
+            differences=packed_bytes(
+                self.frames * maps.rows.shape[1] * maps.columns.shape[1] * 3, self.grid.bits
+            ),
             tensor=self.windows * clip if self._wants_tensor else 0,
         )
 

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-Picture = NDArray[np.uint8]
+from multav.grid import EIGHT_BITS, Grid, shown
+from multav.video.picture import Picture
 
 # The paper shows differences enlarged fifteen times.
 GAIN = 15
@@ -18,10 +19,12 @@ _CAPTION_HEIGHT = 34
 _GAP = 6
 
 
-def difference_map(source: Picture, crafted: Picture, gain: int = GAIN) -> Picture:
-    """`gain` times the change around mid grey, (H, W, 3) uint8, clipped to 0..255."""
-    change = crafted.astype(np.int16) - source
-    enlarged: Picture = np.clip(change * gain + 128, 0, 255).astype(np.uint8)
+def difference_map(
+    source: Picture, crafted: Picture, gain: int = GAIN, grid: Grid = EIGHT_BITS
+) -> NDArray[np.uint8]:
+    """`gain` times the change around mid grey, (H, W, 3) uint8, clipped to 0..255; `crafted` is on `grid`."""
+    change = grid.change(source, crafted)
+    enlarged: NDArray[np.uint8] = np.clip(change * gain + 128, 0, 255).astype(np.uint8)
     return enlarged
 
 
@@ -39,11 +42,13 @@ def thin(picture: Picture, longest: int) -> Picture:
 class Sheet:
     """A sheet of clean | adversarial | difference rows, one per chosen picture."""
 
-    rows: list[tuple[Picture, Picture, Picture]] = field(default_factory=list)
+    grid: Grid = EIGHT_BITS
+    rows: list[tuple[NDArray[np.uint8], ...]] = field(default_factory=list)
 
     def add(self, source: Picture, delivered: Picture, crafted: Picture) -> None:
         """Add a row: the clean picture, the delivered one, and the map of what was crafted."""
-        self.rows.append((source, delivered, difference_map(source, crafted)))
+        seen = (shown(source, self.grid.clean_bits), shown(delivered, self.grid.bits))
+        self.rows.append((*seen, difference_map(source, crafted, grid=self.grid)))
 
     def save(self, path: Path, captions: tuple[str, str, str]) -> None:
         """Write the sheet as a PNG with a caption above each column."""
