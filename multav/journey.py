@@ -11,17 +11,19 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from multav.attack_request import AttackRequest, label_index, refuse_misfit
 from multav.attacks.regions import Region
 from multav.crafted_frames import CraftedFrames, packed_bytes
-from multav.crafting import CraftedSegment, Crafter
+from multav.crafting import CraftedSegment, Crafter, Passage
 from multav.deep_measure import DeepComparison, comparison
 from multav.delivery import Deliverer, Delivery, Segments, ladder
 from multav.errors import NoFrames
@@ -42,6 +44,7 @@ from multav.video.encode import encode
 from multav.video.formats import FORMATS
 from multav.video.info import VideoInfo
 from multav.video.limits import Limits
+from multav.video.passage import through_h264
 from multav.video.picture import Picture
 from multav.video.probe import probe
 from multav.windows import Segment, clip_segments, dense_segments, middle_frames, window_count
@@ -214,7 +217,27 @@ class Journey:
         return region.enlarged(min(self.size) / self.geometry.short_side)
 
     def _crafter(self, label: int) -> Crafter:
-        return Crafter(self.scorer, self.request.attack, self.region, self.bounds, label, self.request.seed)
+        return Crafter(
+            self.scorer,
+            self.request.attack,
+            self.region,
+            self.bounds,
+            label,
+            self.request.seed,
+            passage=self._passage() if self.request.channel == "codec" else None,
+            levels_in_loop=self.request.channel == "levels",
+        )
+
+    def _passage(self) -> Passage:
+        """H.264 at the request's rate factors in turn, one for each look at the pictures."""
+        turns = cycle(self.request.channel_crf)
+
+        def passage(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            return through_h264(
+                pictures, crf=next(turns), frame_rate=self.info.frame_rate, threads=self.limits.threads
+            )
+
+        return passage
 
     def _craft(self, crafted: CraftedFrames, label: int) -> _Crafting:
         crafter = self._crafter(label)
