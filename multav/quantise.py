@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # A level kept as float32 and multiplied by 255 misses its integer by less than this.
 _TOLERANCE = 1e-4
-# The same for a deeper code: four steps of a float32 near 1.
+# The same for deeper codes, as a share of the value: four steps of a float32.
 _DEEP_TOLERANCE = 2.0**-22
 _BLOCK = 2**21
 
@@ -106,11 +106,10 @@ def _codes_toward(adversarial: Tensor, clean: Tensor, grid: Grid) -> Tensor:
     """In float64, which tells the codes of 16 bits apart; in blocks, because it is twice as large."""
     codes = torch.empty(clean.shape, dtype=torch.int32, device=clean.device)
     parts = (torch.split(tensor.reshape(-1), _BLOCK) for tensor in (adversarial, clean, codes))
-    tolerance = grid.peak * _DEEP_TOLERANCE
     for values, origin, out in zip(*parts, strict=True):
         value = values.double().mul_(grid.peak)
         centre = origin.double().mul_(grid.peak / grid.clean_peak)
-        up = value > centre
+        up, tolerance = value > centre, value * _DEEP_TOLERANCE
         code = torch.where(up, (value + tolerance).floor_(), (value - tolerance).ceil_())
         # Toward the clean value, not past it: there its own nearest code is closer.
         past = torch.where(up, code < centre - tolerance, code > centre + tolerance)
