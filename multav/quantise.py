@@ -103,7 +103,7 @@ def levels_toward(adversarial: Tensor, clean: Tensor, grid: Grid = EIGHT_BITS) -
 
 
 def _codes_toward(adversarial: Tensor, clean: Tensor, grid: Grid) -> Tensor:
-    """In float64, which tells the codes of 16 bits apart; in blocks, because it is twice as large."""
+    """In float64, so that nothing but the attack's own rounding counts; in blocks, because that is twice as large."""
     codes = torch.empty(clean.shape, dtype=torch.int32, device=clean.device)
     parts = (torch.split(tensor.reshape(-1), _BLOCK) for tensor in (adversarial, clean, codes))
     for values, origin, out in zip(*parts, strict=True):
