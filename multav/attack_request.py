@@ -46,7 +46,7 @@ class AttackRequest(BaseModel):
     )
     channel: Literal["none", "levels", "codec"] = Field(
         "none",
-        description="what the attack takes into its loop: nothing, the rounding to 8-bit levels, or H.264 itself",
+        description="what the attack takes into its loop: nothing, the rounding to the file's values, or H.264 itself",
     )
     channel_crf: Annotated[tuple[Crf, ...], Field(min_length=1, max_length=16)] = Field(
         (23,), description="rate factors of the codec in the loop; several take turns, step by step"

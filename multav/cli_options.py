@@ -149,8 +149,8 @@ def _add_attack(command: argparse.ArgumentParser) -> None:
     attack.add_argument(
         "--channel",
         choices=_choices("channel"),
-        help="what the attack takes into its loop: nothing (none), the rounding to 8 bits (levels), or H.264 itself "
-        f"(codec) (default {_request_default('channel')})",
+        help="what the attack takes into its loop: nothing (none), the rounding to the file's values (levels), or "
+        f"H.264 itself (codec) (default {_request_default('channel')})",
     )
     attack.add_argument(
         "--channel-crf",

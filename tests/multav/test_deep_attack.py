@@ -22,6 +22,8 @@ from multav.attacks.catalogue import ATTACKS
 from multav.errors import InvalidSpec, OutputTooLarge
 from multav.geometry import InputGeometry
 from multav.video.decode import decode
+from multav.video.encode import encode
+from multav.video.formats import FORMATS
 from multav.video.probe import probe
 
 torch.set_num_threads(1)
@@ -208,6 +210,25 @@ def test_a_delivered_file_is_attacked_again(model: Filter, bright: Path, tmp_pat
     assert plain.result["delivery"]["bound_respected"]
 
 
+def test_the_same_values_in_a_deep_source_are_attacked_the_same(
+    model: Filter, bright: Path, tmp_path: Path
+) -> None:
+    deep = tmp_path / "deep.mkv"
+    with encode(
+        deep, FORMATS["ffv1-mkv"].at(16), width=131, height=97, time_base="1/25", frame_rate=25
+    ) as writer:
+        for index, picture in enumerate(stored(bright)):
+            writer.write((257 * picture).astype(np.uint16), index)
+    made = [
+        multav.attack_video(path, model, folder=tmp_path / name, **DEEP)
+        for name, path in (("from-8", bright), ("from-16", deep))
+    ]
+    assert np.array_equal(*(stored(each.video) for each in made))
+    same = ("clean", "adversarial", "delivered", "losses")
+    assert [made[0].result[key] for key in same] == [made[1].result[key] for key in same]
+    assert made[0].result["perturbation"] == pytest.approx(made[1].result["perturbation"])
+
+
 def test_a_10_bit_camera_file(model: Filter, bright: Path, tmp_path: Path) -> None:
     path = tmp_path / "camera.mp4"
     with av.open(str(path), "w") as container:
@@ -288,6 +309,23 @@ def test_the_levels_in_the_loop_are_those_of_the_file(
     for clip in crafted:
         assert ((clip * on_grid).round() / on_grid - clip).abs().max() < 1e-6 / 8
     assert bool(crafted) == (bits > 8)
+
+
+def test_what_arrived_in_the_loop_is_what_the_file_holds(model: Filter, bright: Path, tmp_path: Path) -> None:
+    outcome = multav.attack_video(
+        bright,
+        model,
+        label="up",
+        domain="model_input",
+        coverage="clip",
+        channel="levels",
+        folder=tmp_path,
+        **DEEP,
+    )
+    clip = torch.from_numpy(stored(outcome.video)).permute(3, 0, 1, 2)[None].float() / 65535
+    with torch.no_grad():
+        loss = functional.cross_entropy(model(clip), torch.tensor([CLASSES.index("up")]))
+    assert outcome.result["losses"][-1] == pytest.approx(float(loss), abs=2e-6)
 
 
 def test_without_a_channel_the_loop_sees_floats(model: Filter, bright: Path, tmp_path: Path) -> None:
