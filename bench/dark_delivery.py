@@ -1,6 +1,6 @@
 """What is left of an attack in files of 8 and of more bits, on bright and on dark clips.
 
-    python bench/dark_delivery.py [--video samples/bigbuckbunny.mp4] [--clips 24] [--scale 4] [--steps 5]
+    python bench/dark_delivery.py [--video samples/bigbuckbunny.mp4] [--clips 8] [--scale 4] [--steps 5]
 
 Real clips are windows of the video, cut where `--clips` is reached from left, middle and right; synthetic ones are
 held-out clips of the built-in set. Each is used as it is and darkened: its 8-bit levels times the factor, rounded, as a
@@ -51,8 +51,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--video", type=Path, default=Path("samples/bigbuckbunny.mp4"))
-    parser.add_argument("--clips", type=int, default=24, help="of each kind")
+    parser.add_argument("--clips", type=int, default=8, help="of each kind")
     parser.add_argument("--scale", type=int, default=4, help="source size / model size")
+    parser.add_argument("--brightness", type=float, nargs="+", default=FACTORS, help="factors of the levels")
     parser.add_argument("--epsilon", type=float, default=1.04)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--channel", choices=("none", "levels"), default="none")
@@ -88,7 +89,7 @@ def main() -> None:
     print("| clips | brightness | mean level | " + " | ".join(names) + " | s/clip |")
     print("|---" * (len(names) + 4) + "|")
     for name, clips in sets.items():
-        for factor in FACTORS:
+        for factor in options.brightness:
             dark = [np.rint(clip * factor).astype(np.uint8) for clip in clips]
             started = time.monotonic()
             figures = bench.attack(dark)
