@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from multav.attack_request import AttackRequest
 from multav.crafting import CraftedSegment
@@ -15,13 +14,14 @@ from multav.delivery import Delivery
 from multav.figures.contact_sheet import contact_sheet
 from multav.figures.loss_plot import loss_plot
 from multav.figures.png import save_png
+from multav.grid import Grid, levels
 from multav.loss_history import LossHistory
 from multav.map_videos import MapVideo, MapWriter, full_ratio, has_region, map_videos, open_maps
-from multav.pictures import Picture
 from multav.prediction import Prediction, window_positions
 from multav.tensor_file import TensorFile
 from multav.video.info import VideoInfo
 from multav.video.limits import Limits
+from multav.video.picture import Picture
 from multav.windows import Segment
 
 
@@ -40,7 +40,7 @@ class AttackArtifacts:
     """Writes the files of one attack into `folder`; they are handed out under names that begin with `name`.
 
     `size` is height and width of the attacked pictures, `window` the part of them that the model sees, `frames` how
-    many the model takes at a time.
+    many the model takes at a time. `grid` is that of the crafted pictures.
     """
 
     folder: Path
@@ -50,6 +50,7 @@ class AttackArtifacts:
     size: tuple[int, int]
     window: tuple[slice, slice]
     frames: int
+    grid: Grid
     limits: Limits
 
     @property
@@ -70,7 +71,7 @@ class AttackArtifacts:
     @contextmanager
     def open_maps(self) -> Iterator[MapWriter]:
         """Takes every pair of clean and crafted pictures while the block lasts."""
-        with open_maps(self._maps, self.folder, self.size, self.info, self.limits) as writer:
+        with open_maps(self._maps, self.folder, self.size, self.grid, self.info, self.limits) as writer:
             yield writer
 
     def open_tensor(self, windows: int) -> TensorFile:
@@ -87,7 +88,7 @@ class AttackArtifacts:
         for positions, clip in zip(window_positions(segment), made.clips, strict=True):
             pictures = np.stack([segment.pictures[position] for position in positions])
             # (T, H, W, 3) -> (3, T, H, W)
-            whole = torch.from_numpy(pictures).permute(3, 0, 1, 2).float().div_(255)
+            whole = levels(pictures).permute(3, 0, 1, 2).float().div_(self.grid.clean_peak)
             whole[:, :, rows, columns] = clip
             file.append(whole)
 

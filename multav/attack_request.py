@@ -10,6 +10,7 @@ from multav.attacks.spec import AttackSpec
 from multav.errors import FieldError, InvalidSpec
 from multav.geometry import InputGeometry
 from multav.validation import field_errors
+from multav.video.formats import FORMATS
 
 Crf = Annotated[int, Field(strict=True, ge=0, le=51)]
 OutputName = Literal["auto", "h264-mp4", "vp9-mp4", "ffv1-mkv", "h264rgb-mp4"]
@@ -45,7 +46,7 @@ class AttackRequest(BaseModel):
     )
     channel: Literal["none", "levels", "codec"] = Field(
         "none",
-        description="what the attack takes into its loop: nothing, the rounding to 8-bit levels, or H.264 itself",
+        description="what the attack takes into its loop: nothing, the rounding to the file's values, or H.264 itself",
     )
     channel_crf: Annotated[tuple[Crf, ...], Field(min_length=1, max_length=16)] = Field(
         (23,), description="rate factors of the codec in the loop; several take turns, step by step"
@@ -55,6 +56,11 @@ class AttackRequest(BaseModel):
     )
     crf: Crf | None = Field(
         None, description="constant rate factor of h264-mp4 (default 23); not allowed with another output"
+    )
+    bits: Literal[8, 10, 12, 14, 16] = Field(
+        8,
+        description="bits of a channel in the file; more than 8 let dark pixels move, and need output ffv1-mkv "
+        "(at 16 a clean 8-bit level keeps its exact value)",
     )
     seed: Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)] = Field(
         0, description="seed of every random draw"
@@ -99,6 +105,23 @@ class AttackRequest(BaseModel):
                 FieldError(
                     pointer="/crf",
                     detail=f'crf belongs to output "h264-mp4", not {self.output!r}: leave it out or set output',
+                )
+            )
+        if self.bits > 8 and (self.output == "auto" or self.bits not in FORMATS[self.output].depths):
+            able = " or ".join(f'"{name}"' for name, form in FORMATS.items() if self.bits in form.depths)
+            errors.append(
+                FieldError(
+                    pointer="/bits",
+                    detail=f"output {self.output!r} holds 8 bits a channel, not {self.bits}: set output {able}, "
+                    "or leave bits out",
+                )
+            )
+        if self.bits > 8 and self.channel == "codec":
+            errors.append(
+                FieldError(
+                    pointer="/channel",
+                    detail=f"H.264 takes 8 bits, and a file of {self.bits} never passes it: set channel "
+                    '"levels" or "none", or leave bits out',
                 )
             )
         if self.channel == "codec" and self.domain == "model_input":

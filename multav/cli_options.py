@@ -149,8 +149,8 @@ def _add_attack(command: argparse.ArgumentParser) -> None:
     attack.add_argument(
         "--channel",
         choices=_choices("channel"),
-        help="what the attack takes into its loop: nothing (none), the rounding to 8 bits (levels), or H.264 itself "
-        f"(codec) (default {_request_default('channel')})",
+        help="what the attack takes into its loop: nothing (none), the rounding to the file's values (levels), or "
+        f"H.264 itself (codec) (default {_request_default('channel')})",
     )
     attack.add_argument(
         "--channel-crf",
@@ -185,6 +185,13 @@ def _add_attack(command: argparse.ArgumentParser) -> None:
         type=int,
         help="constant rate factor, 0 (best) to 51 (smallest); only with --output h264-mp4 "
         f"(default {DEFAULT_CRF})",
+    )
+    delivered.add_argument(
+        "--bits",
+        type=int,
+        choices=_choices("bits"),
+        help="bits of a channel in the file; more than 8 let dark pixels move, and need --output ffv1-mkv "
+        f"(default {_request_default('bits')})",
     )
     delivered.add_argument(
         "--tensor",

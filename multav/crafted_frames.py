@@ -1,7 +1,7 @@
 """Crafted pictures kept on disk as packed differences, so that memory stays flat in the video's length.
 
-Only the part that a model sees can change, and its changes are small numbers: the difference modulo 256 is
-Huffman coded (fast, a few bits a value) and added to the decoded source again when it is read.
+Only the part that a model sees can change, and its changes are small numbers: the difference modulo 256 (65536 above 8
+bits) is Huffman coded (fast, a few bits a value) and added to the decoded source again when it is read.
 """
 
 import zlib
@@ -13,24 +13,26 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-Picture = NDArray[np.uint8]
+from multav.grid import EIGHT_BITS, Grid
+from multav.video.picture import Picture
+
 _WAITING = 8
 
 
 class CraftedFrames:
     """An append-only file of differences; write every picture in order, then read them as often as needed."""
 
-    def __init__(self, path: Path, window: tuple[slice, slice]) -> None:
+    def __init__(self, path: Path, window: tuple[slice, slice], grid: Grid = EIGHT_BITS) -> None:
         self._file: BinaryIO = path.open("w+b")
         self._window = window
+        self._grid = grid
         self._lengths: list[int] = []
         self._packing: deque[Future[bytes]] = deque()
         self._pool = ThreadPoolExecutor(max_workers=2)
 
     def write(self, source: Picture, crafted: Picture) -> None:
-        """Append one picture; both (H, W, 3) uint8, equal outside the window."""
+        """Append one picture; both (H, W, 3), `crafted` on the grid and unmoved outside the window."""
         self._packing.append(self._pool.submit(self._pack, source, crafted))
         while len(self._packing) > _WAITING:
             self._append()
@@ -49,15 +51,25 @@ class CraftedFrames:
         if source is crafted:
             return b""
         packer = zlib.compressobj(level=1, strategy=zlib.Z_HUFFMAN_ONLY)
-        difference = crafted[self._window] - source[self._window]
+        difference = crafted[self._window] - self._grid.unmoved(source[self._window])
+        if difference.itemsize > 1:
+            if not difference.any():
+                return b""
+            # All low bytes, then all high ones: each half has few different bytes and gets a code of its own.
+            difference = np.ascontiguousarray(difference.reshape(-1, 1).view(np.uint8).T)
         return packer.compress(difference.tobytes()) + packer.flush()
 
     def _unpack(self, source: Picture, packed: bytes) -> Picture:
+        crafted = self._grid.unmoved(source)
         if not packed:
-            return source
-        crafted = source.copy()
+            return crafted
+        if crafted is source:
+            crafted = source.copy()
         view = crafted[self._window]
-        view += np.frombuffer(zlib.decompress(packed), dtype=np.uint8).reshape(view.shape)
+        difference = np.frombuffer(zlib.decompress(packed), dtype=np.uint8)
+        if view.itemsize > 1:
+            difference = np.ascontiguousarray(difference.reshape(2, -1).T).view("<u2")
+        view += difference.reshape(view.shape)
         return crafted
 
     def _append(self) -> None:
@@ -74,3 +86,8 @@ class CraftedFrames:
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
         self._file.close()
+
+
+def packed_bytes(values: int, bits: int) -> int:
+    """About what `values` changed values of `bits` bits take on disk: half a byte at 8 bits, then bit by bit more."""
+    return values // 2 if bits == 8 else values * (bits - 3) // 8

@@ -1,4 +1,4 @@
-"""Attacking one segment of a video on its source pictures, through the preprocessing, down to 8-bit pictures."""
+"""Attacking one segment of a video on its source pictures, through the preprocessing, down to a file's whole values."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,9 +20,9 @@ from multav.objective import Evaluation
 from multav.prediction import Scorer
 from multav.preprocessing import Preprocessing
 from multav.quantise import LevelBounds, levels_toward
+from multav.video.picture import Picture
 from multav.windows import Sample, Segment
 
-Picture = NDArray[np.uint8]
 Passage = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 """Pictures (F, H, W, 3) in display order -> as they are after an encoder."""
 
@@ -35,10 +35,10 @@ _ROUNDING = 1e-9
 class CraftedSegment:
     """A segment's crafted pictures, and how the attack went.
 
-    `pictures` are uint8 (H, W, 3); those that no sample holds are the source's own arrays. `losses` is
+    `pictures` are (H, W, 3) on the grid; at 8 bits those that no sample holds are the source's own arrays. `losses` is
     (steps + 1, samples): the mean loss of a sample's windows before each step and after the last. `clips` holds
     for each window the float32 adversarial pictures (3, T, rows, columns) of the seen part. `bound_respected`: of
-    each sample's 8-bit pictures as a whole. `gradient_evaluations`: how many windows' gradients were computed.
+    each sample's pictures as a whole. `gradient_evaluations`: how many windows' gradients were computed.
     """
 
     pictures: tuple[Picture, ...]
@@ -125,9 +125,9 @@ class WindowObjective:
 class Crafter:
     """An attack bound to a model, a label and a seed, ready for the segments of one video.
 
-    `region` is the attack's own, enlarged from the model's pictures to those that are attacked. With
-    `levels_in_loop` the attack sees the rounding to 8 bits, with a `passage` the encoder as well. `autocast` is what
-    gradients are computed in, None for the model's own precision.
+    `region` is the attack's own, enlarged from the model's pictures to those that are attacked. `bounds` are on the
+    grid that is crafted for. With `levels_in_loop` the attack sees the rounding to it, with a `passage` (8 bits only)
+    the encoder as well. `autocast` is what gradients are computed in, None for the model's own precision.
     """
 
     scorer: Scorer
@@ -144,7 +144,8 @@ class Crafter:
         self, segment: Segment[Picture], *, on_step: Callable[[int], None], keep_clips: bool
     ) -> CraftedSegment:
         """Attack every sample of `segment`; `on_step` is called before each gradient step and may raise."""
-        pictures = list(segment.pictures)
+        grid = self.bounds.grid
+        pictures = [grid.unmoved(picture) for picture in segment.pictures]
         losses: list[Tensor] = []
         clips: list[Tensor] = []
         respected, tally = True, Tally()
@@ -154,7 +155,7 @@ class Crafter:
             first = segment.first_window
             for samples in self._batches(segment.samples, clean):
                 frames = [list(sample.frames) for sample in samples]
-                # (3, frames, H, W) uint8 -> (B, 3, F, H, W)
+                # (3, frames, H, W) -> (B, 3, F, H, W)
                 levels = torch.stack([clean[:, positions] for positions in frames])
                 ascent = self._ascent(
                     WindowObjective(
@@ -171,7 +172,7 @@ class Crafter:
                     clips += [
                         clip[:, list(window)].cpu() for clip in ascent.clips for window in samples[0].windows
                     ]
-                crafted = self._allowed(levels_toward(ascent.clips, levels), levels, ascent.mask)
+                crafted = self._allowed(levels_toward(ascent.clips, levels, grid), levels, ascent.mask)
                 respected = respected and self._within(crafted, levels, ascent.mask)
                 self._paste(pictures, frames, crafted)
         return CraftedSegment(
@@ -202,7 +203,7 @@ class Crafter:
         on_step: Callable[[int], None],
     ) -> Ascent:
         """The attack on clean `levels`; with a channel its best point at the far end."""
-        clips = levels.float().div_(255)
+        clips = levels.float().div_(self.bounds.grid.clean_peak)
         kept = Kept(self.attack.targeted)
 
         def step_begins(step: int) -> None:
@@ -231,7 +232,7 @@ class Crafter:
 
         def arrive(clips: Tensor) -> Tensor:
             # Without the region's mask: outside nothing moves, so that only replaced pixels could be clamped wrong.
-            crafted = levels_toward(clips, clean)
+            crafted = levels_toward(clips, clean, self.bounds.grid)
             if self.region.level is None:
                 crafted = self._allowed(crafted, clean, None)
             if self.passage is not None:
@@ -239,24 +240,24 @@ class Crafter:
                 self._paste(made, frames, crafted)
                 seen = self.scorer.seen(list(self.passage(np.stack(made))))
                 crafted = torch.stack([seen[:, positions] for positions in frames])
-            return crafted.float().div_(255)
+            return crafted.float().div_(self.bounds.grid.peak)
 
         return arrive
 
     def _allowed(self, crafted: Tensor, clean: Tensor, mask: Tensor | None) -> Tensor:
-        """Crafted levels moved into what is allowed around the clean ones, (B, 3, F, rows, columns) uint8."""
+        """Crafted levels moved into what is allowed around the clean ones, (B, 3, F, rows, columns)."""
         # In numpy, whose tables are looked up by bytes as they are: torch would make an eight-byte index of each.
         within = self.bounds.clamp(crafted.cpu().numpy(), clean.cpu().numpy())
         allowed = torch.from_numpy(within).to(clean.device)
         # Outside of the region nothing has moved, and where pixels were replaced the tables are about the inside.
-        return allowed if mask is None else torch.where(mask, allowed, clean)
+        return allowed if mask is None else torch.where(mask, allowed, self.bounds.grid.unmoved_tensor(clean))
 
     def _within(self, crafted: Tensor, clean: Tensor, mask: Tensor | None) -> bool:
         """Whether projecting moves nothing: for bounds on a whole sample, which no table of levels can show."""
         if self.attack.ball.elementwise:
             return True
-        values = crafted.double() / 255
-        centre = origin(self.region, clean.double() / 255, mask)
+        values = crafted.double() / self.bounds.grid.peak
+        centre = origin(self.region, clean.double() / self.bounds.grid.clean_peak, mask)
         return bool((self.attack.project(values.clone(), centre) - values).abs().max() < _ROUNDING)
 
     def _batches(self, samples: Sequence[Sample], clean: Tensor) -> Iterator[tuple[Sample, ...]]:

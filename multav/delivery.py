@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from multav.attack_request import AttackRequest
 from multav.crafted_frames import CraftedFrames
+from multav.deep_measure import DeepComparison, comparison
 from multav.errors import EncodingFailed
 from multav.footage import Footage
+from multav.grid import Grid
 from multav.measure import Comparison
 from multav.needs import output_too_large
 from multav.pictures import Sheet
@@ -26,9 +25,9 @@ from multav.video.encode import encode
 from multav.video.formats import FORMATS, OutputFormat
 from multav.video.info import VideoInfo
 from multav.video.limits import Limits
+from multav.video.picture import Picture
 from multav.windows import Segment
 
-Picture = NDArray[np.uint8]
 Segments = Callable[[Iterator[Picture]], Iterator[Segment[Picture]]]
 
 DEFAULT_CRF = 23
@@ -51,7 +50,7 @@ def ladder(request: AttackRequest) -> tuple[Rung, ...]:
         return (*lossy, Rung(FORMATS[_LAST_STEP]))
     if request.output == "h264-mp4":
         return (Rung(FORMATS["h264-mp4"], DEFAULT_CRF if request.crf is None else request.crf),)
-    return (Rung(FORMATS[request.output]),)
+    return (Rung(FORMATS[request.output].at(request.bits)),)
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,8 @@ class Written:
     pixel_format: str
     audio: dict[str, Any]
     prediction: Prediction
-    to_source: Comparison
-    to_crafted: Comparison
+    to_source: Comparison | DeepComparison
+    to_crafted: Comparison | DeepComparison
     bound_respected: bool
     sheet: Sheet
 
@@ -86,6 +85,7 @@ class Delivery:
             "codec": file.codec,
             "pixel_format": file.pixel_format,
             "lossless": file.rung.format.lossless,
+            "bits": file.rung.format.bits,
             "crf": file.rung.crf,
             "bytes": file.size,
             "psnr_to_crafted_db": file.to_crafted.psnr_db,
@@ -99,7 +99,8 @@ class Delivery:
 class Deliverer:
     """Everything that the rungs of one video's ladder share.
 
-    `source` is the file whose sound and pixel shape the delivered one keeps; None in the model's domain.
+    `source` is the file whose sound and pixel shape the delivered one keeps; None in the model's domain. `grid` is
+    that of the crafted pictures; above 8 bits every rung holds it.
     """
 
     footage: Footage
@@ -118,6 +119,7 @@ class Deliverer:
     check: Callable[[], None]
     on_frame: Callable[[], None]
     keeps_bound: Callable[[Segment[Picture], Sequence[Picture], Sequence[Picture]], bool]
+    grid: Grid
 
     def deliver(
         self, rungs: tuple[Rung, ...], *, adversarial: Callable[[Prediction], bool], worth: bool
@@ -206,11 +208,11 @@ class Deliverer:
     def _verify(self, rung: Rung, written: tuple[Path, str, str, dict[str, Any]]) -> Written:
         """Decode the file again beside the source and the crafted pictures."""
         path, codec, pixel_format, audio = written
-        to_source, to_crafted = Comparison(), Comparison()
-        prediction, sheet = RunningPrediction(self.scorer), Sheet()
+        to_source, to_crafted = comparison(self.grid), comparison(self.grid.itself)
+        prediction, sheet = RunningPrediction(self.scorer, self.grid.peak), Sheet(self.grid)
         sources: list[Picture] = []
         respected = True
-        with decode(path, self.limits) as delivered, self.footage.open() as frames:
+        with decode(path, self.limits, bits=self.grid.bits) as delivered, self.footage.open() as frames:
 
             def pictures() -> Iterator[Picture]:
                 pairs = self.crafted.read(frame.rgb for frame in frames)
@@ -227,6 +229,8 @@ class Deliverer:
                     yield frame.rgb
 
             try:
+                if delivered.bits != self.grid.bits:
+                    raise ValueError(f"{delivered.bits} bits a channel where {self.grid.bits} were written")
                 for segment in self.segments(pictures()):
                     prediction.add(segment, segment.pictures)
                     # A segment comes when its pictures, and some of the next, have been read.

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from multav.preprocessing import Preprocessing
 from multav.video.decode import Frame, Frames, Summary, decode
 from multav.video.limits import Limits
-
-Picture = NDArray[np.uint8]
+from multav.video.picture import Picture
 
 
 @dataclass(frozen=True)
@@ -22,6 +20,7 @@ class Footage:
 
     With `resize` (domain `model_input`) each frame is resized, cropped and rounded to 8 bits first, as the
     paper's loader does; with `keep` only frames of those indices are given. `on_end` hears what a whole pass found.
+    `bits` is how deep the file's own frames are read (see `decode`).
     """
 
     path: Path
@@ -29,11 +28,12 @@ class Footage:
     resize: Preprocessing | None = None
     keep: frozenset[int] | None = None
     on_end: Callable[[Summary], None] | None = None
+    bits: int = 8
 
     @contextmanager
     def open(self) -> Iterator[Iterator[Frame]]:
         """The frames in order; decoding ends when the context is left. Raises the `BadVideo` family."""
-        with decode(self.path, self.limits) as frames:
+        with decode(self.path, self.limits, bits=self.bits) as frames:
             yield self._frames(frames)
 
     def _frames(self, frames: Frames) -> Iterator[Frame]:

@@ -45,17 +45,18 @@ def show_failure(job: Json, console: Console) -> None:
 def show_result(result: Json, console: Console) -> None:
     """Print the result of an attack job as a table."""
     change, delivery = result["perturbation"], result["delivery"]
+    bits = delivery.get("bits", 8)  # results of older jobs do not say
     rows = {
         "clean video": _said(result["clean"]),
         "crafted frames": _said(result["adversarial"]),
         "delivered file, decoded again": _said(result["delivered"]),
         "fools the model": f"{_yes(result['success'])} as crafted, {_yes(result['success_delivered'])} as delivered",
-        "bound, crafted frames": _crafted_bound(change),
+        "bound, crafted frames": _crafted_bound(change, deep=bits > 8),
         "bound, delivered file": _delivered_bound(delivery),
         "PSNR, SSIM of crafted frames": "nothing changed"
         if change["psnr_db"] is None
         else f"{change['psnr_db']:.1f} dB, {change['ssim']:.4f}",
-        "file": f"{delivery['codec']}, {delivery['bytes'] / 1e6:.2f} MB",
+        "file": f"{delivery['codec']}, {bits} bits, {delivery['bytes'] / 1e6:.2f} MB",
         "tried": ", ".join(_rung(rung) for rung in delivery["tried"]),
         "sound": "carried over untouched"
         if delivery["audio"]["copied"]
@@ -67,9 +68,9 @@ def show_result(result: Json, console: Console) -> None:
     console.print(table, soft_wrap=False)
 
 
-def _crafted_bound(change: Json) -> str:
+def _crafted_bound(change: Json, *, deep: bool) -> str:
     """Whether the frames that the attack made keep its bound, and how far they went."""
-    most = f"largest change {change['linf'] * 255:.0f} of 255 levels"
+    most = f"largest change {change['linf'] * 255:.{2 if deep else 0}f} of 255 levels"
     if change["ratio_max"] is not None:
         most += f", largest ratio {change['ratio_max']:.4f}"
     kept = "[green]bound respected[/] on every pixel" if change["bound_respected"] else "[red]bound broken[/]"

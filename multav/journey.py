@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ from torch import nn
 from multav.attack_artifacts import ArtifactFile, AttackArtifacts
 from multav.attack_request import AttackRequest, label_index, refuse_misfit
 from multav.attacks.regions import Region
-from multav.crafted_frames import CraftedFrames
-from multav.crafting import Crafter
+from multav.crafted_frames import CraftedFrames, packed_bytes
+from multav.crafting import Crafter, Passage
+from multav.deep_measure import DeepComparison, comparison
 from multav.delivery import Deliverer, Delivery, Segments, ladder
 from multav.errors import NoFrames
 from multav.footage import Footage
 from multav.geometry import InputGeometry
+from multav.grid import Grid
 from multav.loss_history import LossHistory
 from multav.measure import Comparison
 from multav.needs import Needs
@@ -36,12 +39,13 @@ from multav.preprocessing import Preprocessing, no_preprocessing, preprocessing
 from multav.progress import Pace, Progress
 from multav.quantise import LevelBounds
 from multav.video.decode import Summary
+from multav.video.depth import read_bits
 from multav.video.info import VideoInfo
 from multav.video.limits import Limits
+from multav.video.passage import through_h264
+from multav.video.picture import Picture
 from multav.video.probe import probe
 from multav.windows import clip_segments, dense_segments, middle_frames, window_count
-
-Picture = NDArray[np.uint8]
 
 # Megapixels a second that two cores write and check; only the first guess of the time left.
 _DELIVERY_SPEED = 18.0
@@ -50,13 +54,13 @@ _SHEET_ROWS = 3
 
 @dataclass(frozen=True)
 class _Crafting:
-    """What crafting left behind: the prediction on the crafted 8-bit pictures, the change, the losses.
+    """What crafting left behind: the prediction on the crafted pictures, the change, the losses.
 
     `bound_respected` is about bounds on whole samples; those on single values are read off the change.
     """
 
     prediction: Prediction
-    change: Comparison
+    change: Comparison | DeepComparison
     losses: LossHistory
     bound_respected: bool
     gradient_evaluations: int
@@ -87,9 +91,11 @@ class Journey:
         started = time.monotonic()
         with self._timed("reading"):
             clean = self._read()
+        _ = self.bounds  # refuses what this file cannot hold before the work begins
         self._needs().refuse(self.folder, self.max_output_bytes)
         label = clean.index if self.request.label is None else label_index(self.request.label, self.classes)
-        with CraftedFrames(self.scratch / "differences", self.scorer.preprocessing.window) as crafted:
+        window = self.scorer.preprocessing.window
+        with CraftedFrames(self.scratch / "differences", window, self.grid) as crafted:
             with self._timed("crafting"):
                 crafting = self._craft(crafted, label)
             with self._timed("delivering"):
@@ -129,7 +135,7 @@ class Journey:
     def footage(self) -> Footage:
         """The attacked pictures; frames outside the one clip are left out of the model's domain."""
         if self.request.domain == "source":
-            return Footage(self.path, self.limits, on_end=self._note)
+            return Footage(self.path, self.limits, on_end=self._note, bits=self.request.bits)
         resize = preprocessing(self.geometry, self.info.height, self.info.width)
         return Footage(self.path, self.limits, resize=resize, on_end=self._note)
 
@@ -151,9 +157,16 @@ class Journey:
         return window_count(self.frames, self.geometry) if self.request.coverage == "dense" else 1
 
     @cached_property
+    def grid(self) -> Grid:
+        """The values that the file is going to hold; the model's own pictures start from 8 bits."""
+        bits = self.request.bits
+        own = self.request.domain == "source"
+        return Grid(bits, read_bits(self.info.pixel_format, self.info.bit_depth, bits) if own else 8)
+
+    @cached_property
     def bounds(self) -> LevelBounds:
-        """What the threat model allows each 8-bit level."""
-        return LevelBounds.of(self.request.attack)
+        """What the threat model allows each clean value."""
+        return LevelBounds.of(self.request.attack, self.grid)
 
     @cached_property
     def artifacts(self) -> AttackArtifacts:
@@ -166,6 +179,7 @@ class Journey:
             size=self.size,
             window=self.scorer.preprocessing.window,
             frames=self.geometry.frames,
+            grid=self.grid,
             limits=self.limits,
         )
 
@@ -173,7 +187,7 @@ class Journey:
 
     def _read(self) -> Prediction:
         """Count the frames and predict the clean video."""
-        prediction = RunningPrediction(self.scorer)
+        prediction = RunningPrediction(self.scorer, self.grid.clean_peak)
         if self.request.coverage == "clip":
             # The middle is known only when all frames have been counted: container headers lie.
             self.frames = sum(1 for _ in self._pictures())
@@ -214,11 +228,24 @@ class Journey:
             label,
             self.request.seed,
             autocast=gradient_type(self.request.precision, self.scorer.device),
+            passage=self._passage() if self.request.channel == "codec" else None,
+            levels_in_loop=self.request.channel == "levels",
         )
+
+    def _passage(self) -> Passage:
+        """H.264 at the request's rate factors in turn, one for each look at the pictures."""
+        turns = cycle(self.request.channel_crf)
+
+        def passage(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            return through_h264(
+                pictures, crf=next(turns), frame_rate=self.info.frame_rate, threads=self.limits.threads
+            )
+
+        return passage
 
     def _craft(self, crafted: CraftedFrames, label: int) -> _Crafting:
         crafter = self._crafter(label)
-        prediction, change = RunningPrediction(self.scorer), Comparison()
+        prediction, change = RunningPrediction(self.scorer, self.grid.peak), comparison(self.grid)
         pace = Pace(self.windows, "windows", self.on_progress, after_seconds=self._delivery_seconds())
         # Summed, not collected: small tensors that stay would keep the heap from reusing what lies around them.
         losses = LossHistory(self.request.attack.steps)
@@ -282,6 +309,7 @@ class Journey:
             check=self.check,
             on_frame=on_frame,
             keeps_bound=self._crafter(label).keeps_bound,
+            grid=self.grid,
         )
         return deliverer.deliver(
             ladder(self.request),
@@ -343,8 +371,9 @@ class Journey:
         return Needs(
             output_name=rung.format.name,
             output=rung.format.estimate_bytes(width, height, self.frames, crf=rung.crf),
-            # Packed, a changed value takes about half a byte.
-            differences=self.frames * maps.rows.shape[1] * maps.columns.shape[1] * 3 // 2,
+            differences=packed_bytes(
+                self.frames * maps.rows.shape[1] * maps.columns.shape[1] * 3, self.grid.bits
+            ),
             tensor=self.windows * clip if self.artifacts.wants_tensor else 0,
         )
 

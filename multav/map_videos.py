@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from multav.attacks.spec import AttackSpec
 from multav.figures.changed_region import changed_region
 from multav.figures.difference_maps import GAIN, difference_map, signed_difference_map
 from multav.figures.ratio_map import ratio_map
-from multav.pictures import Picture, thin
+from multav.grid import Drawable, Grid
+from multav.pictures import thin
 from multav.video.encode import Writer, encode
 from multav.video.formats import FORMATS
 from multav.video.info import VideoInfo
 from multav.video.limits import Limits
+from multav.video.picture import Picture
 
 # Large enough to see structure, and cheap: maps are noise, which a thorough encoder spends seconds on.
 _SIDE: Final = 640
@@ -32,7 +35,7 @@ class MapVideo:
 
     role: str
     suffix: str
-    draw: Callable[[Picture, Picture], Picture]
+    draw: Callable[[Drawable, Drawable], NDArray[np.uint8]]
 
     @property
     def media_type(self) -> str:
@@ -75,22 +78,28 @@ def has_region(attack: AttackSpec) -> bool:
 
 
 class MapWriter:
-    """Takes pairs of clean and crafted pictures (H, W, 3) uint8 in display order."""
+    """Takes pairs of clean pictures and crafted ones on `grid`, (H, W, 3) in display order."""
 
-    def __init__(self, videos: list[tuple[MapVideo, Writer]]) -> None:
-        self._videos = videos
+    def __init__(self, videos: list[tuple[MapVideo, Writer]], grid: Grid) -> None:
+        self._videos, self._grid = videos, grid
 
     def write(self, source: Picture, crafted: Picture, pts: int) -> None:
         """Append one picture to every map, at `pts` of the source. Raises `EncodingFailed`."""
         small = thin(source, _SIDE)
         changed = small if crafted is source else thin(crafted, _SIDE)
+        clean, other = self._grid.drawable(small, changed)
         for video, writer in self._videos:
-            writer.write(video.draw(small, changed), pts)
+            writer.write(video.draw(clean, other), pts)
 
 
 @contextmanager
 def open_maps(
-    videos: tuple[MapVideo, ...], folder: Path, size: tuple[int, int], info: VideoInfo, limits: Limits
+    videos: tuple[MapVideo, ...],
+    folder: Path,
+    size: tuple[int, int],
+    grid: Grid,
+    info: VideoInfo,
+    limits: Limits,
 ) -> Iterator[MapWriter]:
     """Write `videos` into `folder`, of pictures of `size` (height, width) with the times of `info`.
 
@@ -113,4 +122,4 @@ def open_maps(
             )
             for video in videos
         ]
-        yield MapWriter(list(zip(videos, writers, strict=True)))
+        yield MapWriter(list(zip(videos, writers, strict=True)), grid)

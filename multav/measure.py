@@ -5,6 +5,7 @@ without rounding; SSIM is averaged over pictures.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from multav.quantise import LevelBounds
 
 Picture = NDArray[np.uint8]
 # One picture in so many is enough for a mean, and SSIM is the costly part.
-_SSIM_EVERY = 4
+SSIM_EVERY = 4
 _LUMA = (0.299, 0.587, 0.114)
 
 
@@ -34,7 +35,7 @@ class Comparison:
         if reference is other or np.array_equal(reference, other):
             levels = np.bincount(reference.ravel(), minlength=256)
             self.pairs[np.arange(256), np.arange(256)] += levels
-            if ssim and self.pictures % _SSIM_EVERY == 1:
+            if ssim and self.pictures % SSIM_EVERY == 1:
                 self._ssim.append(1.0)
             return
         index = reference.astype(np.uint16).ravel() << 8
@@ -43,8 +44,8 @@ class Comparison:
         changed = reference != other
         # Spelled out: numpy's `any` over an axis of three is ten times slower.
         self.changed_pixels += int(np.count_nonzero(changed[..., 0] | changed[..., 1] | changed[..., 2]))
-        if ssim and self.pictures % _SSIM_EVERY == 1:
-            self._ssim.append(_picture_ssim(reference, other))
+        if ssim and self.pictures % SSIM_EVERY == 1:
+            self._ssim.append(picture_ssim(reference, other))
 
     @property
     def linf(self) -> float:
@@ -86,7 +87,7 @@ class Comparison:
         return int(((clean - other) ** 2 * self.pairs[clean, other]).sum())
 
 
-def _picture_ssim(reference: Picture, other: Picture) -> float:
+def picture_ssim(reference: NDArray[Any], other: NDArray[Any]) -> float:
     """Mean SSIM of the luma over 8x8 blocks every 4 pixels (the grid of FFmpeg's filter), constants of Wang et al."""
     x, y = (
         torch.from_numpy(picture @ np.asarray(_LUMA, dtype=np.float32))[None, None]

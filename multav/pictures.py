@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-Picture = NDArray[np.uint8]
+from multav.grid import EIGHT_BITS, Drawable, Grid, shown
+from multav.video.picture import Picture
 
 # Enough for the panels of a contact sheet.
 _SHEET_SIDE = 960
@@ -23,14 +23,19 @@ def thin(picture: Picture, longest: int) -> Picture:
 
 @dataclass
 class Sheet:
-    """The pictures of a contact sheet: clean, delivered and crafted, one of each a row."""
+    """The pictures of a contact sheet, as `multav.figures` takes them: clean, delivered and crafted, one of each a row.
 
-    clean: list[Picture] = field(default_factory=list)
-    delivered: list[Picture] = field(default_factory=list)
-    crafted: list[Picture] = field(default_factory=list)
+    Given are those of the attack, on `grid`.
+    """
+
+    grid: Grid = EIGHT_BITS
+    clean: list[Drawable] = field(default_factory=list)
+    delivered: list[Drawable] = field(default_factory=list)
+    crafted: list[Drawable] = field(default_factory=list)
 
     def add(self, source: Picture, delivered: Picture, crafted: Picture) -> None:
         """Add a row: the clean picture, the delivered one, and what was crafted."""
-        self.clean.append(thin(source, _SHEET_SIDE))
-        self.delivered.append(thin(delivered, _SHEET_SIDE))
-        self.crafted.append(thin(crafted, _SHEET_SIDE))
+        pictures = self.grid.drawable(thin(source, _SHEET_SIDE), thin(crafted, _SHEET_SIDE))
+        self.clean.append(pictures[0])
+        self.crafted.append(pictures[1])
+        self.delivered.append(shown(thin(delivered, _SHEET_SIDE), self.grid.bits))

@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from multav.grid import levels
 from multav.preprocessing import Preprocessing
+from multav.video.picture import Picture
 from multav.windows import Segment
-
-Picture = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,13 @@ class Scorer:
     device: torch.device
 
     def seen(self, pictures: Sequence[Picture]) -> Tensor:
-        """The part of the pictures that the model sees, as uint8 (3, frames, rows, columns) on the device."""
+        """The part of the pictures that the model sees, as (3, frames, rows, columns) on the device.
+
+        uint8 levels, or int32 codes of deeper pictures.
+        """
         rows, columns = self.preprocessing.window
         stacked = np.stack([picture[rows, columns] for picture in pictures])
-        return torch.from_numpy(stacked).to(self.device).permute(3, 0, 1, 2).contiguous()
+        return levels(stacked).to(self.device).permute(3, 0, 1, 2).contiguous()
 
     def logits(self, clips: Tensor) -> Tensor:
         """Logits (B, classes) in float32 of preprocessed clips (B, 3, T, height, width)."""
@@ -59,10 +61,11 @@ class Scorer:
 
 
 class RunningPrediction:
-    """Collects the windows of a video segment by segment."""
+    """Collects the windows of a video segment by segment; `peak` is the value of 1.0 in its pictures."""
 
-    def __init__(self, scorer: Scorer) -> None:
+    def __init__(self, scorer: Scorer, peak: int = 255) -> None:
         self._scorer = scorer
+        self._peak = peak
         self._sum = torch.zeros(len(scorer.classes), dtype=torch.float64)
         self.windows = 0
 
@@ -72,7 +75,7 @@ class RunningPrediction:
             return
         scorer = self._scorer
         with torch.no_grad():
-            small = scorer.preprocessing.apply(scorer.seen(pictures).float().div_(255))
+            small = scorer.preprocessing.apply(scorer.seen(pictures).float().div_(self._peak))
             # (3, frames, height, width) -> (windows, 3, T, height, width)
             clips = torch.stack([small[:, positions] for positions in window_positions(segment)])
             self._sum += scorer.logits(clips).softmax(1).sum(0).double().cpu()

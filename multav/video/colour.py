@@ -7,6 +7,7 @@ conversion interpolates chroma and rounds: FFmpeg's fast path would be off by up
 from typing import Final
 
 from av.video.frame import VideoFrame
+from av.video.plane import VideoPlane
 from av.video.reformatter import Interpolation, VideoReformatter
 
 ACCURATE: Final = int(Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
@@ -103,12 +104,15 @@ class ToRgb:
 
 def packed_rows(picture: VideoFrame) -> bytes | memoryview:
     """The rows of an rgb24 frame without the padding behind each, top row first."""
-    plane = picture.planes[0]
-    stride, width = plane.line_size, picture.width * 3
-    view = memoryview(plane)
+    return packed_plane(picture.planes[0], picture.width * 3, picture.height)
+
+
+def packed_plane(plane: VideoPlane, width: int, height: int) -> bytes | memoryview:
+    """`height` rows of `width` bytes without the padding behind each, top row first."""
+    stride, view = plane.line_size, memoryview(plane)
     if stride == width:
-        return view[: width * picture.height]
-    starts = [row * abs(stride) for row in range(picture.height)]
+        return view[: width * height]
+    starts = [row * abs(stride) for row in range(height)]
     if stride < 0:
         starts.reverse()
     return b"".join(view[start : start + width] for start in starts)

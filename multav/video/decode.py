@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from multav import errors
 from multav.video import wire
+from multav.video.depth import read_bits, sent_white
 from multav.video.info import VideoInfo
 from multav.video.limits import Limits
+from multav.video.picture import Picture
 from multav.video.sandbox import Child, ChildFailed
 
 _REFUSALS: Final = {
@@ -30,9 +32,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture: levels (height, width, 3) uint8, upright RGB, and its time in `VideoInfo.time_base` units."""
+    """One picture (height, width, 3), upright RGB, and its time in `VideoInfo.time_base` units.
 
-    rgb: NDArray[np.uint8]
+    uint8 levels, or uint16 codes where the video was opened for more than 8 bits and has them (`Frames.bits`).
+    """
+
+    rgb: Picture
     pts: int
 
 
@@ -57,13 +62,18 @@ class _Opening(BaseModel):
 
 
 class Frames:
-    """An open video: `info` at once, the frames by iterating once, `summary` after the last."""
+    """An open video: `info` and `bits` at once, the frames by iterating once, `summary` after the last.
 
-    def __init__(self, child: Child, *, max_pixels: int) -> None:
+    A value of a picture stands for value / (2^bits - 1).
+    """
+
+    def __init__(self, child: Child, *, max_pixels: int, most_bits: int = 8) -> None:
         self._child = child
         self._opening = self._open(max_pixels)
         self.info = self._opening.info
         self.summary: Summary | None = None
+        self.bits = read_bits(self.info.pixel_format, self.info.bit_depth, most_bits)
+        self._codes = None if self.bits == 8 else _codes_of_samples(self.info, self.bits)
 
     def __iter__(self) -> Iterator[Frame]:
         """The remaining frames in display order. Raises the `BadVideo` family."""
@@ -89,13 +99,23 @@ class Frames:
             return None
         if kind != wire.PICTURE:
             raise self._refusal(kind, length)
-        rgb = np.empty((self._opening.height, self._opening.width, 3), np.uint8)
-        if length != rgb.nbytes:
-            raise ChildFailed("sent a picture of the wrong size")
-        self._child.read_into(rgb.data.cast("B"))
-        return Frame(self._upright(rgb), pts)
+        if self._codes is None:
+            rgb = self._samples((self._opening.height, self._opening.width, 3), np.uint8, length)
+            return Frame(self._upright(rgb), pts)
+        planes = self._samples((3, self._opening.height, self._opening.width), np.uint16, length)
+        green, blue, red = self._codes[planes]
+        return Frame(self._upright(np.stack((red, green, blue), axis=-1)), pts)
 
-    def _upright(self, stored: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _samples(
+        self, shape: tuple[int, int, int], kind: type[np.unsignedinteger[Any]], length: int
+    ) -> Picture:
+        samples: Picture = np.empty(shape, kind)
+        if length != samples.nbytes:
+            raise ChildFailed("sent a picture of the wrong size")
+        self._child.read_into(samples.data.cast("B"))
+        return samples
+
+    def _upright(self, stored: Picture) -> Picture:
         if self._opening.mirrored:
             stored = stored[:, ::-1]
         return np.ascontiguousarray(np.rot90(stored, self._opening.turns))
@@ -114,21 +134,37 @@ class Frames:
         )
 
 
+def _codes_of_samples(info: VideoInfo, bits: int) -> NDArray[np.uint16]:
+    """For each 16-bit sample that may be sent the nearest code of `bits` bits; beyond white all are white.
+
+    A table also holds what a damaged or hostile file sends beyond its own depth.
+    """
+    white = sent_white(info.pixel_format, info.bit_depth, matrix=info.color_matrix, range=info.color_range)
+    peak = (1 << bits) - 1
+    samples = np.arange(1 << 16, dtype=np.int64)
+    return np.minimum((2 * samples * peak + white) // (2 * white), peak).astype(np.uint16)
+
+
 @contextmanager
-def decode(path: Path | str, limits: Limits | None = None) -> Iterator[Frames]:
+def decode(path: Path | str, limits: Limits | None = None, *, bits: int = 8) -> Iterator[Frames]:
     """Open the video at `path`: `.info`, and by iterating its frames in display order.
 
     Frames are rgb24, turned upright as the file's display matrix says; alpha is dropped; interlaced frames come
-    as they are. A frame is decoded when it is asked for (a few ahead), so memory does not grow with the video.
-    Damaged parts are passed over as long as any frame decodes, and `.summary.damaged` says so afterwards. Leaving
-    the block kills the decoder. Raises `NotAVideo`, `UndecodableVideo`, `NoFrames` or `VideoTooLarge`.
+    as they are. With `bits` above 8 a deeper file is read with up to so many bits a channel, and `.bits` says with
+    how many: RGB planes give the very codes of the file (rounded where they have more than `bits`).
+
+    A frame is decoded when it is asked for (a few ahead), so memory does not grow with the video. Damaged parts are
+    passed over as long as any frame decodes, and `.summary.damaged` says so afterwards. Leaving the block kills the
+    decoder. Raises `NotAVideo`, `UndecodableVideo`, `NoFrames` or `VideoTooLarge`.
     """
-    with opened(path, limits or Limits(), task="decode") as frames:
+    if not 8 <= bits <= 16:
+        raise ValueError(f"bits={bits} is not within 8 to 16")
+    with opened(path, limits or Limits(), task="decode", bits=bits) as frames:
         yield frames
 
 
 @contextmanager
-def opened(path: Path | str, limits: Limits, *, task: str) -> Iterator[Frames]:
+def opened(path: Path | str, limits: Limits, *, task: str, bits: int = 8) -> Iterator[Frames]:
     with regular_file(path) as (file, size):
         if size == 0:
             raise errors.NotAVideo("the file is empty (0 bytes): send a video")
@@ -138,6 +174,7 @@ def opened(path: Path | str, limits: Limits, *, task: str) -> Iterator[Frames]:
             )
         order = {
             "task": task,
+            "deep": bits > 8,
             "file": file,
             "bytes": size,
             "threads": min(limits.threads, 2),
@@ -147,7 +184,7 @@ def opened(path: Path | str, limits: Limits, *, task: str) -> Iterator[Frames]:
         }
         with Child("multav.video.decoder_child", order, limits=limits, file_bytes=0, files=[file]) as child:
             with _as_bad_video():
-                frames = Frames(child, max_pixels=limits.max_pixels)
+                frames = Frames(child, max_pixels=limits.max_pixels, most_bits=bits)
             yield frames
 
 

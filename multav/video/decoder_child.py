@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain
 from typing import Any, Final
 
@@ -20,9 +21,12 @@ from av.video.stream import VideoStream
 
 from multav.video import wire
 from multav.video.clock import Clock
+from multav.video.colour import ToRgb, bit_depth
 from multav.video.confinement import confine
 from multav.video.container import Refused, first_video_stream, open_container, words_of
 from multav.video.conversion import converted
+from multav.video.deep_colour import ToDeepRgb
+from multav.video.depth import sent_bits
 from multav.video.description import Orientation, describe, has_whole_index, promised_end
 
 _OUTPUT: Final = 1
@@ -143,8 +147,11 @@ class _Decoding:
     def _send_all(self, first: VideoFrame, rest: Iterator[VideoFrame]) -> None:
         clock = Clock(self._stream, self._order["max_seconds"])
         frames = self._within_limits(chain((first,), rest))
+        bits = sent_bits(first.format.name, bit_depth(first)) if self._order["deep"] else 8
         count = 0
-        for frame, rows in converted(frames, self._order["threads"]):
+        for frame, rows in converted(
+            frames, self._order["threads"], ToRgb if bits == 8 else partial(ToDeepRgb, bits)
+        ):
             _send(wire.picture_header(clock.read(frame), len(rows)), rows)
             count += 1
         damaged = self._errors > 0 or self._cut_off or self._ends_early(clock.end)

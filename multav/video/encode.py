@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from multav.errors import EncodingFailed
@@ -18,6 +17,7 @@ from multav.video import wire
 from multav.video.decode import regular_file
 from multav.video.formats import FORMATS, OutputFormat
 from multav.video.limits import Limits
+from multav.video.picture import Picture
 from multav.video.sandbox import Child, ChildFailed
 
 _MOST_BYTES: Final = 1 << 40
@@ -36,9 +36,11 @@ class _Written(BaseModel):
 class Writer:
     """Takes pictures in display order. What the file became is known after the `with` block of `encode`."""
 
-    def __init__(self, child: Child, shape: tuple[int, int, int]) -> None:
+    def __init__(self, child: Child, shape: tuple[int, int, int], bits: int = 8) -> None:
         self._child = child
         self._shape = shape
+        self._peak = (1 << bits) - 1
+        self._dtype = np.dtype(np.uint8 if bits == 8 else np.uint16)
         self._last: int | None = None
         self.frames = 0
         self.bytes = 0
@@ -48,18 +50,25 @@ class Writer:
         self.audio_streams = 0
         self.audio_reason: str | None = None
 
-    def write(self, rgb: NDArray[np.uint8], pts: int) -> None:
-        """Append a picture (height, width, 3) uint8 at `pts` (in units of the writer's `time_base`).
+    def write(self, rgb: Picture, pts: int) -> None:
+        """Append a picture (height, width, 3) at `pts` (in units of the writer's `time_base`).
 
-        Waits while the encoder is busy. Raises ValueError for a wrong shape or a `pts` that does not increase,
-        and `EncodingFailed`.
+        uint8 levels, or uint16 codes for a format of more than 8 bits. Waits while the encoder is busy. Raises
+        ValueError for a wrong shape, a code that has too many bits or a `pts` that does not increase, and
+        `EncodingFailed`.
         """
-        if rgb.shape != self._shape or rgb.dtype != np.uint8:
-            raise ValueError(f"a picture of {rgb.shape} {rgb.dtype} where {self._shape} uint8 is written")
+        if rgb.shape != self._shape or rgb.dtype != self._dtype:
+            raise ValueError(
+                f"a picture of {rgb.shape} {rgb.dtype} where {self._shape} {self._dtype} is written"
+            )
+        if self._peak not in (0xFF, 0xFFFF) and int(rgb.max()) > self._peak:
+            raise ValueError(f"a code of {int(rgb.max())} where {self._peak} is the largest")
         if self._last is not None and pts <= self._last:
             raise ValueError(f"pts={pts} does not come after {self._last}")
         self._last = pts
-        levels = np.ascontiguousarray(rgb).data.cast("B")
+        # Deep pictures travel as the planes of the encoder's own format: green, blue, red.
+        stored = rgb if self._dtype == np.uint8 else rgb[..., (1, 2, 0)].transpose(2, 0, 1)
+        levels = np.ascontiguousarray(stored).data.cast("B")
         with _as_encoding_failed():
             if not self._child.write(wire.picture_header(pts, len(levels)), levels):
                 raise self._said(*self._child.read_header())
@@ -107,7 +116,8 @@ def encode(
     limits: Limits | None = None,
     max_bytes: int = _MOST_BYTES,
 ) -> Iterator[Writer]:
-    """Write a video of `width` x `height` pictures to `path` in a format of `FORMATS`.
+    """Write a video of `width` x `height` pictures to `path` in a format of `FORMATS`, or one of its depths
+    (`OutputFormat.at`).
 
     Pictures keep the timestamps that they are written with, in units of `time_base` (Matroska stores
     milliseconds); `frame_rate` only guides rate control and the last picture's duration. The audio streams of
@@ -125,6 +135,7 @@ def encode(
         "codec": form.codec,
         "options": form.codec_options(crf),
         "pixel_format": form.pixel_format(width, height),
+        "bits": form.bits,
         "tags": asdict(form.tags(height)),
         "width": width,
         "height": height,
@@ -147,7 +158,7 @@ def encode(
                     files=files,
                 )
             )
-            writer = Writer(child, (height, width, 3))
+            writer = Writer(child, (height, width, 3), form.bits)
             yield writer
             writer.finish(partial)
         partial.replace(target)

@@ -12,6 +12,7 @@ from typing import Any, Final
 import av
 from av.container import OutputContainer
 from av.video.frame import VideoFrame
+from av.video.plane import VideoPlane
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
@@ -95,36 +96,36 @@ class _Encoding:
         return container, stream
 
     def _next_picture(self) -> int | None:
-        """Fill a fresh rgb24 frame from the parent; its pts, or None at the end."""
+        """Fill a fresh frame from the parent; its pts, or None at the end.
+
+        rgb24, or above 8 bits the planes of the encoder's own pixel format.
+        """
         header = bytearray(wire.HEADER.size)
         _fill(memoryview(header))
-        kind, pts, length = wire.HEADER.unpack(header)
+        kind, pts, _ = wire.HEADER.unpack(header)
         if kind == wire.END:
             return None
-        picture = VideoFrame(self._order["width"], self._order["height"], "rgb24")
-        plane = picture.planes[0]
-        view, row = memoryview(plane), picture.width * 3
-        if plane.line_size == row:
-            _fill(view[:length])
-        else:
-            packed = bytearray(length)
-            _fill(memoryview(packed))
-            for index in range(picture.height):
-                start = index * plane.line_size
-                view[start : start + row] = packed[index * row : index * row + row]
+        deep = self._order["bits"] > 8
+        picture = VideoFrame(
+            self._order["width"], self._order["height"], self._order["pixel_format"] if deep else "rgb24"
+        )
+        for plane in picture.planes:
+            _fill_plane(plane, picture.width * (2 if deep else 3), picture.height)
         self._picture = picture
         return int(pts)
 
     def _frame(self, pts: int) -> VideoFrame:
         """The picture in the encoder's pixel format, with its time and colour tags."""
         tags = self._order["tags"]
-        frame = from_rgb(
-            self._reformatter,
-            self._picture,
-            self._order["pixel_format"],
-            matrix=tags["matrix"],
-            range=tags["range"],
-        )
+        frame = self._picture
+        if self._order["bits"] == 8:
+            frame = from_rgb(
+                self._reformatter,
+                frame,
+                self._order["pixel_format"],
+                matrix=tags["matrix"],
+                range=tags["range"],
+            )
         frame.pts, frame.time_base = pts, self._time_base
         frame.colorspace, frame.color_range = tags["matrix"], tags["range"]
         frame.color_primaries, frame.color_trc = tags["primaries"], tags["transfer"]
@@ -136,6 +137,19 @@ class _Encoding:
             container.mux(packet)
             if seconds is not None:
                 self._audio.copy_until(container, seconds)
+
+
+def _fill_plane(plane: VideoPlane, row: int, height: int) -> None:
+    """Read `height` rows of `row` bytes into `plane`, whose rows may be padded."""
+    view = memoryview(plane)
+    if plane.line_size == row:
+        _fill(view[: row * height])
+        return
+    packed = bytearray(row * height)
+    _fill(memoryview(packed))
+    for index in range(height):
+        start = index * plane.line_size
+        view[start : start + row] = packed[index * row : index * row + row]
 
 
 def _fill(view: memoryview) -> None:

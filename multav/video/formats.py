@@ -1,7 +1,7 @@
 """The files that can be written, by name. Sizes and exactness of each were measured: see `estimate_bytes`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import exp, log
 from typing import Final
@@ -58,6 +58,29 @@ class OutputFormat:
     """Bytes of a noisy video as a share of its rgb24 bytes; None where the rate factor decides."""
     options: Mapping[str, str] = field(default_factory=dict)
     container_options: Mapping[str, str] = field(default_factory=dict)
+    bits: int = 8
+    """Bits of a channel as stored."""
+    deep_shares: Mapping[int, float] = field(default_factory=dict)
+    """Other depths that the format carries bit by bit, each with its `worst_share` (still of rgb24 bytes)."""
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """Every number of bits that `at` takes."""
+        return (self.bits, *self.deep_shares)
+
+    def at(self, bits: int) -> "OutputFormat":
+        """The format with `bits` bits a channel. Raises ValueError where it cannot hold so many."""
+        if bits == self.bits:
+            return self
+        if bits not in self.deep_shares:
+            raise ValueError(f"{self.name} holds {self.depths} bits a channel, not {bits}")
+        return replace(
+            self,
+            bits=bits,
+            rgb_pixel_format=f"gbrp{bits}le",
+            worst_share=self.deep_shares[bits],
+            deep_shares={},
+        )
 
     def pixel_format(self, width: int, height: int) -> str:
         """FFmpeg's pixel format; chroma is kept whole where halving it would need another size."""
@@ -144,6 +167,7 @@ _ALL: Final = (
         rgb_pixel_format="bgr0",
         worst_share=0.58,
         options={"level": "3", "slices": "4", "slicecrc": "1", "g": "1"},
+        deep_shares={10: 0.77, 12: 1.05, 14: 1.32, 16: 1.59},
     ),
     OutputFormat(
         name="h264rgb-mp4",

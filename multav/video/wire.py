@@ -1,6 +1,7 @@
 """Messages between this process and its children: a kind, a number, a length, then the bytes.
 
-JSON for words, raw rgb24 for pictures, never pickle: a child that parsed a hostile file is not trusted.
+JSON for words, raw samples for pictures, never pickle: a child that parsed a hostile file is not trusted. Pictures of
+8 bits are rgb24; deeper ones are three planes (green, blue, red) of 16-bit little-endian samples.
 """
 
 import json

@@ -87,13 +87,20 @@ def test_a_label_of_digits_is_an_index(
     assert sent_spec(server) == {"label": sent}
 
 
+def test_a_deep_output_reaches_the_request(server: HTTPServer, address: str, video: Path) -> None:
+    options = ["--output", "ffv1-mkv", "--bits", "16", "--server", address]
+    assert cli.main(["attack", str(video), *options]) == 1
+    assert sent_spec(server) == {"output": "ffv1-mkv", "bits": 16}
+    AttackRequest.parse(sent_spec(server))
+
+
 def test_every_option_reaches_the_request(server: HTTPServer, address: str, video: Path) -> None:
     options = (
         "--kind pgd-linf --epsilon .1 --step-size .01 --steps 3 --random-start --targeted --label 2 --model m"
     )
     options += (
         " --domain source --coverage clip --output h264-mp4 --crf 9 --seed 4 --precision float32 --tensor"
-        " --channel levels --channel-crf 18 28"
+        " --channel levels --channel-crf 18 28 --bits 8"
     )
     assert cli.main(["--server", address, "attack", str(video), *options.split()]) == 1
     spec = sent_spec(server)

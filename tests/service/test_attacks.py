@@ -105,6 +105,12 @@ def test_an_uploaded_video_can_be_attacked_by_id(service: Any, make_video: Calla
         ({"coverage": "sparse"}, "/coverage"),
         ({"output": "gif"}, "/output"),
         ({"crf": 23}, "/crf"),
+        ({"bits": 16}, "/bits"),
+        ({"bits": 16, "output": "auto"}, "/bits"),
+        ({"bits": 10, "output": "vp9-mp4"}, "/bits"),
+        ({"bits": 9, "output": "ffv1-mkv"}, "/bits"),
+        ({"bits": "16", "output": "ffv1-mkv"}, "/bits"),
+        ({"bits": 16, "output": "ffv1-mkv", "channel": "codec"}, "/channel"),
         ({"output": "h264-mp4", "crf": 99}, "/crf"),
         ({"seed": -1}, "/seed"),
         ({"seed": "0"}, "/seed"),
@@ -118,6 +124,18 @@ def test_an_uploaded_video_can_be_attacked_by_id(service: Any, make_video: Calla
 def test_wrong_fields(service: Any, spec: dict[str, Any], pointer: str) -> None:
     problem = refusal(service.post(json.dumps(spec)), 422, "invalid_spec")
     assert pointer in [error["pointer"] for error in problem["errors"]]
+
+
+def test_a_deep_output_is_accepted_and_the_refusal_says_which(service: Any) -> None:
+    spec = service.post('{"output": "ffv1-mkv", "bits": 16}').json()["spec"]
+    assert (spec["output"], spec["bits"]) == ("ffv1-mkv", 16)
+    assert service.post().json()["spec"]["bits"] == 8
+    problem = refusal(service.post('{"bits": 16}'), 422, "invalid_spec")
+    assert 'set output "ffv1-mkv"' in problem["detail"]
+    document = service.client.get("/openapi.json").json()
+    body = document["paths"]["/v1/attacks"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert body["properties"]["bits"]["enum"] == [8, 10, 12, 14, 16]
+    assert "ffv1-mkv" in body["properties"]["bits"]["description"]
 
 
 def test_several_wrong_fields_are_all_named(service: Any) -> None:
