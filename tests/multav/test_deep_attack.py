@@ -368,7 +368,7 @@ def test_pictures_for_people_show_what_8_bits_would_hide(model: Filter, dark: Pa
     for bits in (8, 16):
         outcome = multav.attack_video(dark, model, output="ffv1-mkv", bits=bits, folder=tmp_path / str(bits))
         made = {each.role: each.path for each in outcome.artifacts}
-        with decode(made["difference-map"]) as frames:
+        with decode(made["signed-difference-map"]) as frames:
             maps = np.stack([frame.rgb for frame in frames]).astype(int)
         spread.append(maps.std())
         assert made["preview"].stat().st_size > 0
