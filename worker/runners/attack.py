@@ -37,11 +37,14 @@ def run_attack(running: "RunningJob", process: "WorkerProcess") -> dict[str, Any
             on_progress=running.report,
             check=running.check,
         )
+        stored = []
         for artifact in outcome.artifacts:
             running.check()
             with artifact.path.open("rb") as file:
-                blob = blobs.write(running.database, file)
-            with running.database.write() as session:
+                stored.append((artifact, blobs.write(running.database, file)))
+        # Together, as every transaction waits for the disk. Bytes that nobody refers to are kept for a while.
+        with running.database.write() as session:
+            for artifact, blob in stored:
                 artifacts.add(
                     session,
                     running.claim,
