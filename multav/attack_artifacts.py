@@ -39,8 +39,8 @@ class ArtifactFile:
 class AttackArtifacts:
     """Writes the files of one attack into `folder`; they are handed out under names that begin with `name`.
 
-    `size` is height and width of the attacked pictures, `window` the part of them that the model sees, `frames` how
-    many the model takes at a time. `grid` is that of the crafted pictures.
+    `size` is height and width of the attacked pictures, `window` the part of them that the model sees. `frames`,
+    `values` are those of a clip that the model takes. `grid` is that of the crafted pictures.
     """
 
     folder: Path
@@ -50,6 +50,7 @@ class AttackArtifacts:
     size: tuple[int, int]
     window: tuple[slice, slice]
     frames: int
+    values: int
     grid: Grid
     limits: Limits
 
@@ -59,14 +60,8 @@ class AttackArtifacts:
         return self.request.tensor or self.request.domain == "model_input"
 
     @cached_property
-    def _values(self) -> int:
-        """Values of one clip that the model can see."""
-        rows, columns = self.window
-        return 3 * self.frames * len(range(self.size[0])[rows]) * len(range(self.size[1])[columns])
-
-    @cached_property
     def _maps(self) -> tuple[MapVideo, ...]:
-        return map_videos(self.request.attack, self._values)
+        return map_videos(self.request.attack, self.values)
 
     @contextmanager
     def open_maps(self) -> Iterator[MapWriter]:
@@ -98,7 +93,7 @@ class AttackArtifacts:
         picture = contact_sheet(
             np.stack(sheet.clean),
             np.stack(sheet.crafted),
-            epsilon=full_ratio(self.request.attack, self._values),
+            epsilon=full_ratio(self.request.attack, self.values),
             region=has_region(self.request.attack),
             shown=np.stack(sheet.delivered),
             captions=(

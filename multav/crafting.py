@@ -157,7 +157,9 @@ class Crafter:
                 frames = [list(sample.frames) for sample in samples]
                 # (3, frames, H, W) -> (B, 3, F, H, W)
                 levels = torch.stack([clean[:, positions] for positions in frames])
+                attack = self._attack_on(samples[0])
                 ascent = self._ascent(
+                    attack,
                     WindowObjective(
                         self.scorer.preprocessing, samples[0].windows, self.label, loss, tally=tally
                     ),
@@ -173,7 +175,7 @@ class Crafter:
                         clip[:, list(window)].cpu() for clip in ascent.clips for window in samples[0].windows
                     ]
                 crafted = self._allowed(levels_toward(ascent.clips, levels, grid), levels, ascent.mask)
-                respected = respected and self._within(crafted, levels, ascent.mask)
+                respected = respected and self._within(attack, crafted, levels, ascent.mask)
                 self._paste(pictures, frames, crafted)
         return CraftedSegment(
             tuple(pictures),
@@ -189,12 +191,28 @@ class Crafter:
             return True
         levels, changed = self.scorer.seen(clean), self.scorer.seen(other)
         return all(
-            self._within(changed[None, :, list(sample.frames)], levels[None, :, list(sample.frames)], None)
+            self._within(
+                self._attack_on(sample),
+                changed[None, :, list(sample.frames)],
+                levels[None, :, list(sample.frames)],
+                None,
+            )
             for sample in segment.samples
         )
 
+    def _attack_on(self, sample: Sample) -> AttackSpec:
+        """The attack on a sample's source pictures, which have many values for each that the model sees.
+
+        Bounds are on all pictures of a sample together, so that its windows share them.
+        """
+        maps = self.scorer.preprocessing
+        source = len(sample.frames) * maps.rows.shape[1] * maps.columns.shape[1]
+        model = len(sample.windows[0]) * maps.rows.shape[0] * maps.columns.shape[0]
+        return self.attack.enlarged(source / model)
+
     def _ascent(
         self,
+        attack: AttackSpec,
         objective: WindowObjective,
         levels: Tensor,
         channel: Channel | None,
@@ -204,7 +222,7 @@ class Crafter:
     ) -> Ascent:
         """The attack on clean `levels`; with a channel its best point at the far end."""
         clips = levels.float().div_(self.bounds.grid.clean_peak)
-        kept = Kept(self.attack.targeted)
+        kept = Kept(attack.targeted)
 
         def step_begins(step: int) -> None:
             if step == 0:
@@ -214,7 +232,7 @@ class Crafter:
         ascent = ascend(
             objective if channel is None else Through(objective, channel, kept),
             clips,
-            self.attack,
+            attack,
             seed=self.seed,
             first_sample=first_sample,
             on_step=step_begins,
@@ -252,13 +270,13 @@ class Crafter:
         # Outside of the region nothing has moved, and where pixels were replaced the tables are about the inside.
         return allowed if mask is None else torch.where(mask, allowed, self.bounds.grid.unmoved_tensor(clean))
 
-    def _within(self, crafted: Tensor, clean: Tensor, mask: Tensor | None) -> bool:
+    def _within(self, attack: AttackSpec, crafted: Tensor, clean: Tensor, mask: Tensor | None) -> bool:
         """Whether projecting moves nothing: for bounds on a whole sample, which no table of levels can show."""
-        if self.attack.ball.elementwise:
+        if attack.ball.elementwise:
             return True
         values = crafted.double() / self.bounds.grid.peak
         centre = origin(self.region, clean.double() / self.bounds.grid.clean_peak, mask)
-        return bool((self.attack.project(values.clone(), centre) - values).abs().max() < _ROUNDING)
+        return bool((attack.project(values.clone(), centre) - values).abs().max() < _ROUNDING)
 
     def _batches(self, samples: Sequence[Sample], clean: Tensor) -> Iterator[tuple[Sample, ...]]:
         """Runs of samples of one structure, as many at a time as memory allows."""

@@ -179,6 +179,7 @@ class Journey:
             size=self.size,
             window=self.scorer.preprocessing.window,
             frames=self.geometry.frames,
+            values=3 * self.geometry.frames * self.geometry.height * self.geometry.width,
             grid=self.grid,
             limits=self.limits,
         )

@@ -40,6 +40,10 @@ class Ball(Protocol):
         """Move from the centre of the ball to a random point of it; `noise` is uniform in [-1, 1]."""
         ...
 
+    def enlarged(self, epsilon: float, root: float) -> float:
+        """The epsilon that allows each value as much, on clips of `root` squared times as many values."""
+        ...
+
 
 @dataclass(frozen=True)
 class Linf:
@@ -59,6 +63,10 @@ class Linf:
     def scatter(self, rule: Rule, adversarial: Tensor, noise: Tensor, epsilon: float) -> Tensor:
         """Move every value by its noise times epsilon: uniform, or log-uniform under multiplication."""
         return rule.move(adversarial, noise, epsilon)
+
+    def enlarged(self, epsilon: float, root: float) -> float:  # noqa: ARG002
+        """As it is: every value has its own bound."""
+        return epsilon
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,10 @@ class L2:
         if self.start == "image":
             return adversarial.copy_(noise.add_(1).div_(2))
         return rule.move(adversarial, _unit(_normal(noise)), rule.radius(epsilon))
+
+    def enlarged(self, epsilon: float, root: float) -> float:
+        """A norm of so many more equal values is `root` times as long."""
+        return epsilon * root
 
 
 @dataclass(frozen=True)
@@ -123,6 +135,10 @@ class WholeRatio:
     def scatter(self, rule: Rule, adversarial: Tensor, noise: Tensor, epsilon: float) -> Tensor:
         """As `L2.scatter` on the sphere."""
         return rule.move(adversarial, _unit(_normal(noise)), rule.radius(epsilon))
+
+    def enlarged(self, epsilon: float, root: float) -> float:
+        """As `L2.enlarged`, of epsilon + 1; a mean over the values is what it is for any number of them."""
+        return epsilon if self.per_value else (epsilon + 1) * root - 1
 
 
 def _norm(values: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Attacks that take steps of a length set beforehand, as all of the paper's do. Torch-free."""
 
 from abc import ABC
-from math import cos, pi
-from typing import Annotated, Any, Literal
+from math import cos, pi, sqrt
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StrictBool
 
@@ -37,6 +37,21 @@ class FixedStepAttack(AttackSpec, ABC):
         Both arguments are used up: work goes on in place.
         """
         return self.ball.step(self.rule, adversarial, gradient, self.rule.part(self.step_size, share))
+
+    def enlarged(self, times: float) -> Self:
+        """The same attack on clips of `times` as many values: a bound on a whole clip grows with it, and its step.
+
+        On average every value may move as far, and moves as far in a step. For `multav.craft` a clip is what it is
+        given; source frames have many values for each of the model's.
+        """
+        if self.ball.elementwise:
+            return self
+        root = sqrt(times)
+        fields = {
+            "epsilon": self.ball.enlarged(self.epsilon, root),
+            "step_size": self.rule.part(self.step_size, root),
+        }
+        return self.model_copy(update=fields)
 
     def share(self, step: int) -> float:
         """How much of the step size step number `step` (from 0) takes, in (0, 1]."""

@@ -93,6 +93,10 @@ class AttackSpec(BaseModel, ABC):
             )
         return self
 
+    def enlarged(self, times: float) -> Self:  # noqa: ARG002
+        """The same attack on clips of `times` as many values; another only where the bound is on a whole clip."""
+        return self
+
     def scatter(self, adversarial: Tensor, noise: Tensor) -> Tensor:
         """From the centre to a random point of the bound; `noise` is uniform in [-1, 1]. Both are used up."""
         return self.ball.scatter(self.rule, adversarial, noise, self.epsilon)

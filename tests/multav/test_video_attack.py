@@ -514,6 +514,25 @@ def test_gradients_are_counted_as_they_are_computed(
     assert result["gradient_evaluations"] == gradients
 
 
+@pytest.mark.parametrize(
+    ("kind", "fields"), [("pgd-l2", {"step_size": 3.0}), ("multav-l2", {"step_size": 900.0})]
+)
+def test_a_bound_on_whole_clips_means_the_same_at_every_size(
+    kind: str, fields: dict[str, Any], model: Filter, tmp_path: Path
+) -> None:
+    moved = []
+    for size in ((66, 90), (198, 270)):
+        # The same waves, and nine times as many pixels of them.
+        path = write(tmp_path / f"{size[0]}.mkv", 21, size)
+        result = multav.attack_video(
+            path, model, {"kind": kind, **fields}, output="ffv1-mkv", folder=tmp_path
+        ).result
+        assert result["perturbation"]["bound_respected"]
+        moved.append(result["perturbation"]["psnr_db"])
+    # 9.5 dB apart, if the bound and the steps stayed as long as they are.
+    assert moved[0] == pytest.approx(moved[1], abs=2.5)
+
+
 @pytest.mark.parametrize("kind", ATTACKS)
 @pytest.mark.parametrize("domain", ["source", "model_input"])
 def test_every_kind_on_a_file(kind: str, domain: str, video: Path, model: Filter, tmp_path: Path) -> None:

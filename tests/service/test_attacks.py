@@ -59,6 +59,7 @@ def test_a_posted_video_becomes_a_queued_job(service: Any) -> None:
         "targeted": False,
         "restarts": 1,
         "loss": "cross-entropy",
+        "target_classes": 9,
         "momentum": 0.0,
         "schedule": "constant",
         "early_stop": False,

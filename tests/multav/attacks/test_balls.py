@@ -1,12 +1,15 @@
 """Balls by themselves: draws at the very ends of the noise, undefined gradients, what a projection leaves alone."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from multav.attacks.balls import L2, Ball, Linf, WholeRatio
+from multav.attacks.catalogue import parse_attack
+from multav.attacks.fixed_step_attack import FixedStepAttack
 from multav.attacks.rules import Additive, Multiplicative, Rule
 
 MULTIPLICATIVE = [(Multiplicative(), WholeRatio()), (Multiplicative(), WholeRatio(per_value=True))]
@@ -100,3 +103,37 @@ def test_a_random_direction_is_uniform_on_the_sphere() -> None:
     deviations = direction.flatten().abs() / direction.square().mean().sqrt()
     assert float((deviations < 1).double().mean()) == pytest.approx(0.683, abs=0.02)
     assert float((deviations < 2).double().mean()) == pytest.approx(0.954, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"kind": "pgd-l2", "epsilon": 0.2, "step_size": 0.3},
+        {"kind": "multav-l2", "epsilon": 1.5, "step_size": 2.5},
+        {"kind": "multav-l2", "epsilon": 9.0, "step_size": 2.5, "bound": "literal"},
+        {"kind": "multav-l2", "epsilon": 0.02, "step_size": 2.5, "bound": "rms"},
+        {"kind": "multav-linf"},
+        {"kind": "apgd-linf"},
+    ],
+    ids=str,
+)
+def test_an_enlarged_attack_does_to_repeated_values_what_it_does_to_each(fields: dict[str, Any]) -> None:
+    attack = parse_attack(fields)
+    small = clips(torch.float64)
+    gradient = torch.randn(small.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+    def often(values: Tensor) -> Tensor:
+        return values.repeat_interleave(2, 2).repeat_interleave(3, 3).repeat_interleave(2, 4)
+
+    enlarged = attack.enlarged(12.0)
+    if isinstance(attack, FixedStepAttack):
+        assert isinstance(enlarged, FixedStepAttack)
+        moved = attack.step(small.clone(), gradient.clone())
+        large = enlarged.step(often(small), often(gradient))
+        torch.testing.assert_close(large, often(moved))
+        assert not torch.equal(moved, small)
+    else:
+        moved, large = small * 1.2, often(small) * 1.2
+    held = attack.project(moved.clone(), small)
+    torch.testing.assert_close(enlarged.project(large, often(small)), often(held))
+    assert fields.get("bound") == "rms" or not torch.equal(held, moved) or fields["kind"] == "multav-linf"
