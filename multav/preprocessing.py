@@ -8,11 +8,19 @@ the resize because nothing of the source's size is kept. Only the part of the so
 """
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from multav.geometry import InputGeometry
+
+# Rows at a time, and how many times the model's rows the source must have for that to pay: two to three times as fast
+# at 720p.
+_OUTPUTS: Final = 2
+_SOURCES: Final = 32
+_LEAST_SHRINKING: Final = 3
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,10 @@ class Preprocessing:
         if self.identity:
             return pictures
         # (h, H) x (..., H, W) x (W, w): the larger saving comes first, rows and columns shrink alike.
-        return (self.rows @ pictures) @ self.columns.T
+        if len(self._bands) == 1:
+            return (self.rows @ pictures) @ self.columns.T
+        shrunk = [self.rows[outputs, used] @ pictures[..., used, :] for outputs, used in self._bands]
+        return torch.cat(shrunk, -2) @ self.columns.T
 
     def adjoint(self, gradient: Tensor, out: Tensor | None = None) -> Tensor:
         """Gradient by the source. (..., height, width) -> (..., seen rows, seen columns).
@@ -55,7 +66,36 @@ class Preprocessing:
         """
         if self.identity:
             return gradient.clone() if out is None else out.copy_(gradient)
-        return torch.matmul(self.rows.T, gradient @ self.columns, out=out)
+        wide = gradient @ self.columns
+        if len(self._bands) == 1:
+            return torch.matmul(self.rows.T, wide, out=out)
+        if out is None:
+            out = wide.new_empty((*wide.shape[:-2], self.rows.shape[1], wide.shape[-1]))
+        # (pictures, h, W) -> (pictures, H, W)
+        wide, whole = wide.flatten(0, -3), out.view(-1, *out.shape[-2:])
+        for outputs, used in self._bands_of_sources:
+            weights = self.rows[outputs, used].T.expand(len(wide), -1, -1)
+            torch.bmm(weights, wide[:, outputs], out=whole[:, used])
+        return out
+
+    @cached_property
+    def _bands(self) -> tuple[tuple[slice, slice], ...]:
+        """Every few output rows, and the source rows that they use: the rest of their weights are zeros."""
+        if not self._pays_in_bands:
+            return ((slice(None), slice(None)),)
+        outputs = [slice(first, first + _OUTPUTS) for first in range(0, len(self.rows), _OUTPUTS)]
+        return tuple((block, _span(self.rows[block].sum(0))) for block in outputs)
+
+    @cached_property
+    def _bands_of_sources(self) -> tuple[tuple[slice, slice], ...]:
+        """Every few source rows, and the output rows that use them, the latter first."""
+        sources = [slice(first, first + _SOURCES) for first in range(0, self.rows.shape[1], _SOURCES)]
+        return tuple((_span(self.rows[:, block].sum(1)), block) for block in sources)
+
+    @property
+    def _pays_in_bands(self) -> bool:
+        # An accelerator wants few large products.
+        return self.rows.device.type == "cpu" and self.rows.shape[1] >= _LEAST_SHRINKING * len(self.rows)
 
 
 def preprocessing(
@@ -98,6 +138,12 @@ def _resize_rows(source: int, target: int, crop: int) -> tuple[Tensor, int]:
     used = torch.nonzero(weights.sum(0)).flatten()
     start, stop = int(used[0]), int(used[-1]) + 1
     return weights[:, start:stop].contiguous(), first + start
+
+
+def _span(weights: Tensor) -> slice:
+    """From the first to the last that is not zero."""
+    used = torch.nonzero(weights).flatten()
+    return slice(int(used[0]), int(used[-1]) + 1)
 
 
 def _is_identity(matrix: Tensor) -> bool:
