@@ -86,7 +86,7 @@ def row(
             LevelBounds.of(attack),
             label,
             0,
-            passage=passage,
+            passages=() if passage is None else (passage,),
             levels_in_loop=channel == "levels",
         )
         made = crafter.craft(segment, on_step=lambda _: None, keep_clips=True)

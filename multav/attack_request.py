@@ -1,6 +1,6 @@
 """What a user asks for when a video is to be attacked: the body of `POST /v1/attacks`. Torch-free."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError, field_validator
 
@@ -14,6 +14,9 @@ from multav.video.formats import FORMATS
 
 Crf = Annotated[int, Field(strict=True, ge=0, le=51)]
 OutputName = Literal["auto", "h264-mp4", "vp9-mp4", "ffv1-mkv", "h264rgb-mp4"]
+
+
+_CHANNEL_CRF: Final = (23,)
 
 
 class AttackRequest(BaseModel):
@@ -49,7 +52,8 @@ class AttackRequest(BaseModel):
         description="what the attack takes into its loop: nothing, the rounding to the file's values, or H.264 itself",
     )
     channel_crf: Annotated[tuple[Crf, ...], Field(min_length=1, max_length=16)] = Field(
-        (23,), description="rate factors of the codec in the loop; several take turns, step by step"
+        _CHANNEL_CRF,
+        description="rate factors of the codec in the loop; of several the average is attacked, at the cost of each",
     )
     output: OutputName = Field(
         "auto", description="the file to deliver; auto is the smallest that stays adversarial"
@@ -105,6 +109,13 @@ class AttackRequest(BaseModel):
                 FieldError(
                     pointer="/crf",
                     detail=f'crf belongs to output "h264-mp4", not {self.output!r}: leave it out or set output',
+                )
+            )
+        if self.channel_crf != _CHANNEL_CRF and self.channel != "codec":
+            errors.append(
+                FieldError(
+                    pointer="/channel_crf",
+                    detail=f'channel_crf belongs to channel "codec", not {self.channel!r}: leave it out or set channel',
                 )
             )
         if self.bits > 8 and (self.output == "auto" or self.bits not in FORMATS[self.output].depths):

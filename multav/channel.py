@@ -43,21 +43,33 @@ class Kept:
 
 @dataclass(frozen=True)
 class Through:
-    """An objective at the far end of a channel."""
+    """An objective at the far end of a channel, or on the average over several."""
 
     objective: Objective
-    channel: Channel
+    channels: tuple[Channel, ...]
     kept: Kept
 
     def __call__(self, clips: Tensor) -> Evaluation:
         """See `Objective`; the gradient is that at what arrives."""
-        found = self.objective(self.channel(clips))
+        first, *others = self.channels
+        found = self.objective(first(clips))
+        if others:
+            # The objective may use a gradient's memory again.
+            total = found.gradient.clone()
+            losses, logits = found.losses, found.logits
+            for channel in others:
+                found = self.objective(channel(clips))
+                total.add_(found.gradient)
+                losses, logits = losses + found.losses, logits + found.logits
+            share = 1 / len(self.channels)
+            found = Evaluation(losses * share, logits * share, total.mul_(share))
         self.kept.note(clips, found.losses, found.logits)
         return found
 
     def score(self, clips: Tensor) -> tuple[Tensor, Tensor]:
         """See `Objective`."""
-        losses, logits = self.objective.score(self.channel(clips))
+        looks = [self.objective.score(channel(clips)) for channel in self.channels]
+        losses, logits = (torch.stack(each).mean(0) for each in zip(*looks, strict=True))
         self.kept.note(clips, losses, logits)
         return losses, logits
 

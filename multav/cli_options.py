@@ -154,10 +154,9 @@ def _add_attack(command: argparse.ArgumentParser) -> None:
     )
     attack.add_argument(
         "--channel-crf",
-        type=int,
-        nargs="+",
-        metavar="CRF",
-        help="rate factors of the codec in the loop; several take turns (default 23)",
+        type=_whole_numbers,
+        metavar="CRF[,CRF...]",
+        help="rate factors of the codec in the loop; of several the average is attacked (default 23)",
     )
     attack.add_argument(
         "--coverage",
@@ -171,7 +170,8 @@ def _add_attack(command: argparse.ArgumentParser) -> None:
     attack.add_argument(
         "--precision",
         choices=_choices("precision"),
-        help=f"arithmetic of the network; auto is float32 (default {_request_default('precision')})",
+        help="arithmetic of the attack's gradients; auto is bfloat16 where the processor has it, else float32 "
+        f"(default {_request_default('precision')})",
     )
     delivered = command.add_argument_group("what is delivered")
     delivered.add_argument(
@@ -222,6 +222,11 @@ def _kind_defaults(name: str) -> str:
 def _choices(name: str) -> tuple[str, ...]:
     """What a field of the attack request may be."""
     return get_args(AttackRequest.model_fields[name].annotation)
+
+
+def _whole_numbers(text: str) -> list[int]:
+    """Numbers between commas."""
+    return [int(number) for number in text.split(",")]
 
 
 def _label(text: str) -> int | str:

@@ -62,6 +62,7 @@ def craft(
     loss = ClipLoss(
         _Checked(model, highest),
         attack.loss,
+        targeted=attack.targeted,
         dtype=_own_type(model, clips),
         autocast=gradient_type(precision, clips.device),
     )
@@ -119,6 +120,8 @@ class _Checked:
 
     def __call__(self, clips: Tensor) -> Tensor:
         logits: Tensor = self.model(clips)
+        if not isinstance(logits, Tensor):
+            raise TypeError(f"the model answers a {type(logits).__name__}; expected logits (B, classes)")
         if logits.ndim == 2 and self.highest >= logits.shape[1]:
             raise ValueError(f"label {self.highest} is out of range: the model has {logits.shape[1]} classes")
         return logits
@@ -128,6 +131,13 @@ def _check(model: nn.Module, clips: Tensor, labels: Tensor, attack: AttackSpec) 
     """Refuse what cannot be attacked, saying what was expected. The largest label."""
     if not isinstance(attack, AttackSpec):
         raise TypeError(f"attack is a {type(attack).__name__}; make a specification of it with parse_attack")
+    for name, value, wanted in (
+        ("model", model, nn.Module),
+        ("clips", clips, Tensor),
+        ("labels", labels, Tensor),
+    ):
+        if not isinstance(value, wanted):
+            raise TypeError(f"{name} is a {type(value).__name__}; expected a {wanted.__name__}")
     if clips.ndim != 5 or clips.shape[1] != 3:
         raise ValueError(f"clips are {tuple(clips.shape)}; expected (B, 3, T, H, W)")
     if clips.dtype not in (torch.float32, torch.float64):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from multav.attacks.spec import LossName
 from multav.free_memory import free_bytes, was_refused
-from multav.losses import LOSSES, toward_targets
+from multav.losses import LOSSES, short_of_target, toward_targets
 from multav.objective import Evaluation
 
 # A network that keeps more than this many times its input is looked at before many clips are put through it.
@@ -24,7 +24,8 @@ Parts = TypeVar("Parts", bound=tuple[Tensor, ...])
 class ClipLoss:
     """`loss` of `model`'s logits, sample by sample.
 
-    `model` maps (B, 3, T, H, W) to (B, classes); it gets clips of `dtype` (None: as they are). `autocast` is what
+    With `targeted` labels are classes to reach, and the loss is for descending. `model` maps (B, 3, T, H, W) to
+    (B, classes); it gets clips of `dtype` (None: as they are). `autocast` is what
     gradients are computed in, None for the model's own precision; without a gradient it is always the model's own.
 
     Clips go through the model together as far as memory allows, of which a device has `free` bytes: the size of a
@@ -33,6 +34,7 @@ class ClipLoss:
 
     model: Callable[[Tensor], Tensor]
     loss: LossName
+    targeted: bool = False
     dtype: torch.dtype | None = None
     autocast: torch.dtype | None = None
     free: Callable[[torch.device], int | None] = free_bytes
@@ -85,6 +87,8 @@ class ClipLoss:
             logits = precise
         if targets is not None:
             return toward_targets(precise, labels[part], targets[part]), logits
+        if self.loss == "dlr" and self.targeted:
+            return short_of_target(precise, labels[part]), logits
         return LOSSES[self.loss](precise, labels[part]), logits
 
     def _in_pieces(self, evaluate: Callable[[slice], Parts], samples: int) -> Parts:

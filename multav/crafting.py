@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
 from typing import Any, Self
 
@@ -126,7 +127,7 @@ class Crafter:
     """An attack bound to a model, a label and a seed, ready for the segments of one video.
 
     `region` is the attack's own, enlarged from the model's pictures to those that are attacked. `bounds` are on the
-    grid that is crafted for. With `levels_in_loop` the attack sees the rounding to it, with a `passage` (8 bits only)
+    grid that is crafted for. With `levels_in_loop` the attack sees the rounding to it, with `passages` (8 bits only)
     the encoder as well. `autocast` is what gradients are computed in, None for the model's own precision.
     """
 
@@ -136,7 +137,7 @@ class Crafter:
     bounds: LevelBounds
     label: int
     seed: int
-    passage: Passage | None = None
+    passages: tuple[Passage, ...] = ()
     levels_in_loop: bool = False
     autocast: torch.dtype | None = None
 
@@ -149,7 +150,9 @@ class Crafter:
         losses: list[Tensor] = []
         clips: list[Tensor] = []
         respected, tally = True, Tally()
-        loss = ClipLoss(self.scorer.model, self.attack.loss, autocast=self.autocast)
+        loss = ClipLoss(
+            self.scorer.model, self.attack.loss, targeted=self.attack.targeted, autocast=self.autocast
+        )
         if segment.samples:
             clean = self.scorer.seen(segment.pictures)
             first = segment.first_window
@@ -164,7 +167,7 @@ class Crafter:
                         self.scorer.preprocessing, samples[0].windows, self.label, loss, tally=tally
                     ),
                     levels,
-                    self._channel(pictures, frames, levels),
+                    self._channels(pictures, frames, levels),
                     first_sample=first,
                     on_step=on_step,
                 )
@@ -215,12 +218,12 @@ class Crafter:
         attack: AttackSpec,
         objective: WindowObjective,
         levels: Tensor,
-        channel: Channel | None,
+        channels: tuple[Channel, ...],
         *,
         first_sample: int,
         on_step: Callable[[int], None],
     ) -> Ascent:
-        """The attack on clean `levels`; with a channel its best point at the far end."""
+        """The attack on clean `levels`; with channels its best point at their far end."""
         clips = levels.float().div_(self.bounds.grid.clean_peak)
         kept = Kept(attack.targeted)
 
@@ -230,7 +233,7 @@ class Crafter:
             on_step(step)
 
         ascent = ascend(
-            objective if channel is None else Through(objective, channel, kept),
+            Through(objective, channels, kept) if channels else objective,
             clips,
             attack,
             seed=self.seed,
@@ -243,24 +246,26 @@ class Crafter:
         losses = torch.cat([ascent.losses[:-1], kept.losses[None]])
         return replace(ascent, clips=kept.clips, logits=kept.logits, losses=losses)
 
-    def _channel(self, pictures: list[Picture], frames: list[list[int]], clean: Tensor) -> Channel | None:
-        """What lies between the clips and the model, as far as the attack takes it along."""
-        if self.passage is None and not self.levels_in_loop:
-            return None
+    def _channels(
+        self, pictures: list[Picture], frames: list[list[int]], clean: Tensor
+    ) -> tuple[Channel, ...]:
+        """What may lie between the clips and the model, as far as the attack takes it along."""
 
-        def arrive(clips: Tensor) -> Tensor:
+        def arrive(passage: Passage | None, clips: Tensor) -> Tensor:
             # Without the region's mask: outside nothing moves, so that only replaced pixels could be clamped wrong.
             crafted = levels_toward(clips, clean, self.bounds.grid)
             if self.region.level is None:
                 crafted = self._allowed(crafted, clean, None)
-            if self.passage is not None:
+            if passage is not None:
                 made = list(pictures)
                 self._paste(made, frames, crafted)
-                seen = self.scorer.seen(list(self.passage(np.stack(made))))
+                seen = self.scorer.seen(list(passage(np.stack(made))))
                 crafted = torch.stack([seen[:, positions] for positions in frames])
             return crafted.float().div_(self.bounds.grid.peak)
 
-        return arrive
+        if self.passages:
+            return tuple(partial(arrive, passage) for passage in self.passages)
+        return (partial(arrive, None),) if self.levels_in_loop else ()
 
     def _allowed(self, crafted: Tensor, clean: Tensor, mask: Tensor | None) -> Tensor:
         """Crafted levels moved into what is allowed around the clean ones, (B, 3, F, rows, columns)."""

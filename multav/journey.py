@@ -11,12 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from multav.attack_artifacts import ArtifactFile, AttackArtifacts
@@ -26,7 +23,7 @@ from multav.crafted_frames import CraftedFrames, packed_bytes
 from multav.crafting import Crafter, Passage
 from multav.deep_measure import DeepComparison, comparison
 from multav.delivery import Deliverer, Delivery, Segments, ladder
-from multav.errors import NoFrames
+from multav.errors import FieldError, InvalidSpec, NoFrames
 from multav.footage import Footage
 from multav.geometry import InputGeometry
 from multav.grid import Grid
@@ -92,6 +89,7 @@ class Journey:
         with self._timed("reading"):
             clean = self._read()
         _ = self.bounds  # refuses what this file cannot hold before the work begins
+        self._refuse_size()
         self._needs().refuse(self.folder, self.max_output_bytes)
         label = clean.index if self.request.label is None else label_index(self.request.label, self.classes)
         window = self.scorer.preprocessing.window
@@ -229,20 +227,16 @@ class Journey:
             label,
             self.request.seed,
             autocast=gradient_type(self.request.precision, self.scorer.device),
-            passage=self._passage() if self.request.channel == "codec" else None,
+            passages=self._passages() if self.request.channel == "codec" else (),
             levels_in_loop=self.request.channel == "levels",
         )
 
-    def _passage(self) -> Passage:
-        """H.264 at the request's rate factors in turn, one for each look at the pictures."""
-        turns = cycle(self.request.channel_crf)
-
-        def passage(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-            return through_h264(
-                pictures, crf=next(turns), frame_rate=self.info.frame_rate, threads=self.limits.threads
-            )
-
-        return passage
+    def _passages(self) -> tuple[Passage, ...]:
+        """H.264 at each of the request's rate factors."""
+        return tuple(
+            partial(through_h264, crf=crf, frame_rate=self.info.frame_rate, threads=self.limits.threads)
+            for crf in self.request.channel_crf
+        )
 
     def _craft(self, crafted: CraftedFrames, label: int) -> _Crafting:
         crafter = self._crafter(label)
@@ -346,7 +340,7 @@ class Journey:
                 "pixels": self.frames * self.size[0] * self.size[1],
                 "bound_respected": crafting.bound_respected and change.within(self.bounds),
             },
-            "delivery": delivery.as_dict(self.bounds),
+            "delivery": delivery.as_dict(self.bounds, everywhere=self.region.name == "whole-clip"),
             "video": {
                 "width": self.size[1],
                 "height": self.size[0],
@@ -362,6 +356,14 @@ class Journey:
         }
 
     # -- needs
+
+    def _refuse_size(self) -> None:
+        """Raise `InvalidSpec` where the file that is asked for cannot hold such pictures."""
+        least = ladder(self.request)[0].format.least_side
+        if min(self.size) < least:
+            height, width = self.size
+            detail = f"{self.request.output} holds no pictures of {width}x{height}: choose another output"
+            raise InvalidSpec(detail, errors=[FieldError(pointer="/output", detail=detail)])
 
     def _needs(self) -> Needs:
         """Bytes on disk that the attack is going to take; needs `frames`."""

@@ -42,6 +42,18 @@ def toward_targets(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
     return (aim - own) / spread
 
 
+def short_of_target(logits: Tensor, labels: Tensor) -> Tensor:
+    """What a targeted attack descends: how far the labels, which are classes to reach, are behind the best other.
+
+    (best other - z_label) / (z_first - (z_third + z_fourth) / 2), the targeted DLR seen from the best other class: the
+    plain DLR does not change while its label is the third. Raises `ValueError` with fewer than 4 classes.
+    """
+    if logits.shape[1] < 4:
+        raise ValueError(f'loss "dlr" needs at least 4 classes to reach one, the model has {logits.shape[1]}')
+    (others,) = likeliest_others(logits, labels, 1)
+    return -toward_targets(logits, others, labels)
+
+
 def likeliest_others(logits: Tensor, labels: Tensor, most: int) -> tuple[Tensor, ...]:
     """Up to `most` classes (B,) other than the labels, of each sample the likeliest first."""
     others = logits.scatter(1, labels[:, None], -torch.inf)

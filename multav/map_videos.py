@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from math import sqrt
+from math import exp, log, log1p, sqrt
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from multav.attacks.fixed_step_attack import FixedStepAttack
 from multav.attacks.spec import AttackSpec
 from multav.figures.changed_region import changed_region
 from multav.figures.difference_maps import GAIN, difference_map, signed_difference_map
@@ -64,12 +65,16 @@ def map_videos(attack: AttackSpec, values: int) -> tuple[MapVideo, ...]:
 def full_ratio(attack: AttackSpec, values: int) -> float | None:
     """The ratio that a ratio map shows in full colour; None where the attack adds.
 
-    The bound itself; where that is on the length of a whole sample's relative change, twice the root mean square
-    that it allows over the sample's `values`.
+    The bound itself. Where that is on the length of a whole sample's relative change, twice the root mean square that
+    the bound, or all steps together, allow over the sample's `values`. None also where pixels are replaced before
+    they are multiplied: their ratio to the clean ones is not what is bounded.
     """
-    if attack.rule.name != "multiplicative":
+    if attack.rule.name != "multiplicative" or attack.region.level is not None:
         return None
-    return attack.epsilon if attack.ball.elementwise else 1 + 2 * attack.epsilon / sqrt(values)
+    if attack.ball.elementwise or not isinstance(attack, FixedStepAttack):
+        return attack.epsilon
+    reach = min(log1p(attack.epsilon), attack.steps * log(attack.step_size))
+    return exp(2 * reach / sqrt(values))
 
 
 def has_region(attack: AttackSpec) -> bool:

@@ -1,6 +1,6 @@
 """Which arithmetic the gradients of an attack are computed in."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -11,8 +11,10 @@ def gradient_type(precision: Precision, device: torch.device) -> torch.dtype | N
     """bfloat16, or None for the model's own.
 
     `auto` means bfloat16 where the processor multiplies it natively: attacks need the direction of a gradient, not
-    its last digits. What a result says is always computed in the model's own precision.
+    its last digits. What a result says is always computed in the model's own precision. Raises `ValueError`.
     """
+    if precision not in get_args(Precision):
+        raise ValueError(f"precision {precision!r} is not one of {', '.join(get_args(Precision))}")
     if precision == "bfloat16" or (precision == "auto" and _multiplies_bfloat16(device)):
         return torch.bfloat16
     return None

@@ -15,7 +15,7 @@ class MultavL2(FixedStepAttack):
     The paper bounds ||x'/x|| by epsilon + 1, which the clean clip itself breaks: its ratio is 1 everywhere, so its
     norm is the root of the number of values, 1227 for the paper's clips against 161. `bound` chooses the reading:
     `change`, ||x'/x - 1|| <= epsilon, is the exact analogue of equation 2 and the default; `rms` divides the
-    printed norm by that root (it never acts); `literal` is as printed and makes every video nearly black.
+    printed norm by that root (it never acts); `literal` is as printed and darkens every video.
     """
 
     rule: ClassVar = Multiplicative()

@@ -55,4 +55,9 @@ class RectangleAttack(FixedStepAttack, ABC):
     def _position_is_used(self) -> Self:
         if self.position is not None and self.placement != "fixed":
             raise ValueError(f'position belongs to placement "fixed", not {self.placement!r}')
+        for name, searches in (("stride", ("gradient", "exhaustive")), ("candidates", ("gradient",))):
+            default = type(self).model_fields[name].default
+            if getattr(self, name) != default and self.placement not in searches:
+                wanted = " or ".join(f'"{search}"' for search in searches)
+                raise ValueError(f"{name} belongs to placement {wanted}, not {self.placement!r}")
         return self

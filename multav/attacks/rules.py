@@ -5,7 +5,7 @@ tensors offer, in place where it can, and so never imports torch.
 """
 
 from dataclasses import dataclass
-from math import log
+from math import exp, log
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field
@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field
 Tensor = Any
 
 _LARGEST_RATIO: Final = 1e6
+_LARGEST_LOG: Final = 700.0
 
 
 def _is_ratio(value: float) -> float:
@@ -135,7 +136,8 @@ class Multiplicative:
 
     def part(self, step_size: float, share: float) -> float:
         """The step size that is `share` of a step: shares of a product are powers."""
-        return float(step_size**share)
+        # The power by itself would leave the range of floats.
+        return exp(min(log(step_size) * share, _LARGEST_LOG))
 
     def coordinate_bound(self, epsilon: float) -> float:
         """How far `epsilon` reaches in the coordinate in which the rule adds: the logarithm of the ratio."""

@@ -60,6 +60,8 @@ class OutputFormat:
     container_options: Mapping[str, str] = field(default_factory=dict)
     bits: int = 8
     """Bits of a channel as stored."""
+    least_side: int = 1
+    """The smallest height and width of a picture."""
     deep_shares: Mapping[int, float] = field(default_factory=dict)
     """Other depths that the format carries bit by bit, each with its `worst_share` (still of rgb24 bytes)."""
 
@@ -168,6 +170,7 @@ _ALL: Final = (
         worst_share=0.58,
         options={"level": "3", "slices": "4", "slicecrc": "1", "g": "1"},
         deep_shares={10: 0.77, 12: 1.05, 14: 1.32, 16: 1.59},
+        least_side=2,
     ),
     OutputFormat(
         name="h264rgb-mp4",

@@ -8,11 +8,13 @@ from typing import Final, Literal
 
 import av
 import numpy as np
+from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from multav.errors import FieldError, InvalidSpec
 from multav.video.colour import ToRgb, from_rgb
 from multav.video.formats import FORMATS
 
@@ -22,7 +24,22 @@ _FORMAT: Final = FORMATS["h264-mp4"]
 def through_h264(
     pictures: NDArray[np.uint8], *, crf: int, frame_rate: float | Fraction, threads: int = 2
 ) -> NDArray[np.uint8]:
-    """(F, H, W, 3) uint8 in display order -> the same pictures as they are after `h264-mp4` at `crf`."""
+    """(F, H, W, 3) uint8 in display order -> the same pictures as they are after `h264-mp4` at `crf`.
+
+    Raises `InvalidSpec` for pictures that the encoder does not take.
+    """
+    try:
+        return _through(pictures, crf, frame_rate, threads)
+    except FFmpegError as error:
+        height, width = pictures.shape[1:3]
+        why = f"H.264 does not take pictures of {width}x{height} ({error.strerror})"
+        detail = f'{why}: set channel to "levels" or "none"'
+        raise InvalidSpec(detail, errors=[FieldError(pointer="/channel", detail=detail)]) from error
+
+
+def _through(
+    pictures: NDArray[np.uint8], crf: int, frame_rate: float | Fraction, threads: int
+) -> NDArray[np.uint8]:
     frames, height, width, _ = pictures.shape
     encoder, decoder = _context(_FORMAT.codec, "w"), _context("h264", "r")
     rate = Fraction(frame_rate).limit_denominator(1001 * 1000)

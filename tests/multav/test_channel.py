@@ -68,7 +68,7 @@ def test_the_best_point_that_arrived_is_kept_and_the_objective_sees_what_arrives
         calls.append(sent.clone())
         return sent * (1.0 if len(calls) == 3 else 0.1)
 
-    ascend(Through(hill, channel, kept), clips, parse_attack({"kind": "pgd-linf", "steps": 5}))
+    ascend(Through(hill, (channel,), kept), clips, parse_attack({"kind": "pgd-linf", "steps": 5}))
     assert kept.clips is not None
     assert kept.clips.equal(calls[2])
     assert kept.losses.equal(hill.seen[2].flatten(1).sum(1))
@@ -77,13 +77,18 @@ def test_the_best_point_that_arrived_is_kept_and_the_objective_sees_what_arrives
 
 def test_samples_behind_a_channel_stay_together() -> None:
     with pytest.raises(ValueError, match="early_stop"):
-        Through(Hill(), lambda clips: clips, Kept(targeted=False)).select(torch.tensor([0]))
+        Through(Hill(), (lambda clips: clips,), Kept(targeted=False)).select(torch.tensor([0]))
 
 
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [
         ({"channel": "codec", "domain": "model_input"}, "/channel"),
+        ({"channel_crf": [10]}, "/channel_crf"),
+        ({"channel": "levels", "channel_crf": [10, 20]}, "/channel_crf"),
+        ({"channel": "levels", "attack": {"kind": "apgd-ratio", "loss": "dlr-targeted"}}, "/attack/loss"),
+        ({"attack": {"kind": "roa", "stride": 7}}, "/attack"),
+        ({"attack": {"kind": "multav-roa", "candidates": 7, "placement": "exhaustive"}}, "/attack"),
         (
             {"channel": "levels", "attack": {"kind": "multav-linf", "early_stop": True}},
             "/attack/early_stop",

@@ -100,7 +100,7 @@ def test_every_option_reaches_the_request(server: HTTPServer, address: str, vide
     )
     options += (
         " --domain source --coverage clip --output h264-mp4 --crf 9 --seed 4 --precision float32 --tensor"
-        " --channel levels --channel-crf 18 28 --bits 8"
+        " --channel codec --channel-crf 18,28 --bits 8"
     )
     assert cli.main(["--server", address, "attack", str(video), *options.split()]) == 1
     spec = sent_spec(server)

@@ -222,6 +222,18 @@ def test_the_batch_size_does_not_scale_the_gradient() -> None:
     assert (crafted.clips > many).all()
 
 
+def test_what_is_no_tensor_and_no_model_is_said_to_be(tiny_net: nn.Module) -> None:
+    clips, labels, attack = torch.rand(1, 3, 2, 8, 8), torch.tensor([0]), parse_attack({"kind": "pgd-linf"})
+    with pytest.raises(TypeError, match="labels is a list; expected a Tensor"):
+        craft(tiny_net, clips, [0], attack)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="clips is a ndarray"):
+        craft(tiny_net, clips.numpy(), labels, attack)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="model is a NoneType"):
+        craft(None, clips, labels, attack)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'float16' is not one of auto, float32, bfloat16"):
+        craft(tiny_net, clips, labels, attack, precision="float16")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_in_another_precision_is_attacked_in_its_own(kind: str, tiny_net: nn.Module) -> None:
     clips, attack = random_clips(), small(kind)

@@ -184,3 +184,24 @@ def test_dlr_targeted_says_what_it_needs() -> None:
         parse_attack({"kind": "apgd-ratio", "loss": "dlr-targeted", "targeted": True})
     with pytest.raises(ValueError, match='"dlr-targeted" needs at least 4 classes, the model has 3'):
         toward_targets(logits_of(2, 3), torch.tensor([0, 1]), torch.tensor([1, 2]))
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3, 5])
+def test_targeted_dlr_moves_wherever_its_class_stands(rank: int) -> None:
+    torch.manual_seed(rank)
+    head = nn.Sequential(nn.Flatten(), nn.Linear(3 * 2 * 6 * 6, 8))
+    clips = clips_of(3, 3, 2, 6, 6).float()
+    targets = head(clips).argsort(1, descending=True)[:, rank]
+    attack = {
+        "kind": "pgd-linf",
+        "epsilon": 0.2,
+        "step_size": 0.03,
+        "steps": 10,
+        "targeted": True,
+        "loss": "dlr",
+    }
+    reached = craft(head, clips, targets, parse_attack(attack))
+    assert (reached.losses[-1] < reached.losses[0]).all()
+    assert (reached.logits.argmax(1) == targets).all()
+    with pytest.raises(ValueError, match="at least 4 classes"):
+        craft(nn.Sequential(nn.Flatten(), nn.Linear(216, 3)), clips, targets % 3, parse_attack(attack))

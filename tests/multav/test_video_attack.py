@@ -514,6 +514,26 @@ def test_gradients_are_counted_as_they_are_computed(
     assert result["gradient_evaluations"] == gradients
 
 
+def test_sizes_that_an_encoder_does_not_take_are_refused(model: Filter, tmp_path: Path) -> None:
+    wide = write(tmp_path / "wide.mkv", 2, (16, 16400))
+    with pytest.raises(InvalidSpec, match=r"H\.264 does not take pictures of 16400x16") as caught:
+        multav.attack_video(
+            wide, model, {"kind": "multav-linf", "steps": 1}, channel="codec", folder=tmp_path
+        )
+    assert caught.value.errors[0]["pointer"] == "/channel"
+    thin = write(tmp_path / "thin.mp4", 2, (2, 2), lossless=False)
+    multav.attack_video(thin, model, output="ffv1-mkv", folder=tmp_path)
+
+
+def test_a_lossy_file_keeps_no_region(model: Filter, video: Path, tmp_path: Path) -> None:
+    attack = {"kind": "roa", "size": [8, 10], "steps": 1}
+    lossy = multav.attack_video(video, model, attack, output="h264-mp4", folder=tmp_path).result
+    exact = multav.attack_video(video, model, attack, output="vp9-mp4", folder=tmp_path).result
+    for result, kept in ((lossy, False), (exact, True)):
+        assert result["perturbation"]["bound_respected"]
+        assert result["delivery"]["bound_respected"] is kept
+
+
 @pytest.mark.parametrize(
     ("kind", "fields"), [("pgd-l2", {"step_size": 3.0}), ("multav-l2", {"step_size": 900.0})]
 )
@@ -572,12 +592,14 @@ def test_a_region_that_the_model_cannot_see_is_refused(
     assert [error["pointer"] for error in caught.value.errors] == [pointer]
 
 
-@pytest.mark.parametrize("channel", ["levels", "codec"])
-def test_the_channel_in_the_loop(channel: str, video: Path, model: Filter, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "fields", [{"channel": "levels"}, {"channel": "codec", "channel_crf": [18, 28]}], ids=str
+)
+def test_the_channel_in_the_loop(fields: dict[str, Any], video: Path, model: Filter, tmp_path: Path) -> None:
     attack = {"kind": "multav-linf", "steps": 4}
-    outcome = multav.attack_video(
-        video, model, attack, channel=channel, channel_crf=[18, 28], output="h264-mp4", folder=tmp_path
-    )
+    outcome = multav.attack_video(video, model, attack, output="h264-mp4", folder=tmp_path, **fields)
+    plain = multav.attack_video(video, model, attack, output="h264-mp4", folder=tmp_path)
+    assert outcome.result["losses"] != plain.result["losses"]
     assert outcome.result["perturbation"]["bound_respected"]
     assert outcome.result["losses"][-1] > outcome.result["losses"][0]
     assert outcome.result["delivered"]["label"] in CLASSES

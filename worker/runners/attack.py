@@ -44,7 +44,7 @@ def run_attack(running: "RunningJob", process: "WorkerProcess") -> dict[str, Any
                 stored.append((artifact, blobs.write(running.database, file)))
         # Together, as every transaction waits for the disk. Bytes that nobody refers to are kept for a while.
         with running.database.write() as session:
-            for artifact, blob in stored:
+            for position, (artifact, blob) in enumerate(stored):
                 artifacts.add(
                     session,
                     running.claim,
@@ -52,5 +52,6 @@ def run_attack(running: "RunningJob", process: "WorkerProcess") -> dict[str, Any
                     role=artifact.role,
                     filename=artifact.filename,
                     media_type=artifact.media_type,
+                    position=position,
                 )
     return outcome.result
