@@ -31,9 +31,11 @@ def rectified_max_pool(dense: Tensor) -> tuple[Tensor, Tensor]:
         [
             partial(
                 _pool,
-                dense[sample, part::parts].numpy(),
-                output[sample, part::parts].numpy(),
-                places[sample, part::parts].numpy(),
+                dense[sample].numpy(),
+                output[sample].numpy(),
+                places[sample].numpy(),
+                part,
+                parts,
             )
             for sample in range(len(dense))
             for part in range(parts)
@@ -43,12 +45,12 @@ def rectified_max_pool(dense: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @compiled
-def _pool(dense: Any, output: Any, places: Any) -> None:
-    """(C, T, H, W) -> (C, T / 2, H / 2, W / 2), twice."""
+def _pool(dense: Any, output: Any, places: Any, part: int, parts: int) -> None:
+    """(C, T, H, W) -> (C, T / 2, H / 2, W / 2), twice, for every `parts`-th channel from `part`."""
     channels, frames, height, width = dense.shape
     largest = np.empty(width, np.float32)
     found = np.empty(width, np.int32)
-    for channel in range(channels):
+    for channel in range(part, channels, parts):
         for frame in range(output.shape[1]):
             for row in range(output.shape[2]):
                 first = True

@@ -61,6 +61,15 @@ def write(database: Database, source: BinaryIO | Iterable[bytes]) -> Blob:
         raise
 
 
+def put(session: Session, data: bytes) -> Blob:
+    """As `write`, for up to `CHUNK` bytes in a transaction that is open already."""
+    if len(data) > CHUNK:
+        raise ValueError(f"{len(data)} bytes are more than one chunk: write them")
+    blob_id = uuid.uuid4().hex
+    _append(session, blob_id, 0, data)
+    return _complete(session, blob_id, hashlib.sha256(data).hexdigest(), len(data))
+
+
 def read(database: Database, blob_id: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
     """The bytes from `start` up to, not including, `end`; a short transaction for each chunk.
 

@@ -7,6 +7,7 @@ from multav.attack_request import AttackRequest
 from multav.errors import InvalidSpec
 from multav.video_attack import attack_video
 from store import artifacts, blobs, videos
+from store.blobs import Blob
 
 if TYPE_CHECKING:
     from worker.process import WorkerProcess
@@ -37,14 +38,16 @@ def run_attack(running: "RunningJob", process: "WorkerProcess") -> dict[str, Any
             on_progress=running.report,
             check=running.check,
         )
-        stored = []
+        large: dict[str, Blob] = {}
         for artifact in outcome.artifacts:
             running.check()
-            with artifact.path.open("rb") as file:
-                stored.append((artifact, blobs.write(running.database, file)))
-        # Together, as every transaction waits for the disk. Bytes that nobody refers to are kept for a while.
+            if artifact.path.stat().st_size > blobs.CHUNK:
+                with artifact.path.open("rb") as file:
+                    large[artifact.role] = blobs.write(running.database, file)
+        # The rest together, as every transaction waits for the disk. Bytes that nobody refers to are kept for a while.
         with running.database.write() as session:
-            for position, (artifact, blob) in enumerate(stored):
+            for position, artifact in enumerate(outcome.artifacts):
+                blob = large.get(artifact.role) or blobs.put(session, artifact.path.read_bytes())
                 artifacts.add(
                     session,
                     running.claim,
