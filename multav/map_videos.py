@@ -26,7 +26,7 @@ from multav.video.picture import Picture
 
 # Large enough to see structure, and cheap: maps are noise, which a thorough encoder spends seconds on.
 _SIDE: Final = 480
-_FORMAT: Final = replace(FORMATS["h264-mp4"], options={"preset": "superfast"})
+_FORMAT: Final = replace(FORMATS["h264-mp4"], options={"preset": "ultrafast"})
 _CRF: Final = 23
 
 
