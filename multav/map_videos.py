@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from math import exp, log, log1p, sqrt
+from math import exp, log, sqrt
 from pathlib import Path
 from typing import Final
 
@@ -73,8 +73,8 @@ def full_ratio(attack: AttackSpec, values: int) -> float | None:
         return None
     if attack.ball.elementwise or not isinstance(attack, FixedStepAttack):
         return attack.epsilon
-    reach = min(log1p(attack.epsilon), attack.steps * log(attack.step_size))
-    return exp(2 * reach / sqrt(values))
+    root = sqrt(values)
+    return min(1 + 2 * attack.epsilon / root, exp(2 * attack.steps * log(attack.step_size) / root))
 
 
 def has_region(attack: AttackSpec) -> bool:

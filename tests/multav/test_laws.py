@@ -46,8 +46,10 @@ def attacks(draw: st.DrawFn, kind: str, height: int, width: int) -> AnyAttack:
         body["init"] = draw(st.sampled_from(["clean", "grey", "black"]))
     if region == "roa":
         high, wide = draw(st.integers(1, height)), draw(st.integers(1, width))
-        body |= {"size": (high, wide), "stride": draw(st.integers(1, 3))}
+        body["size"] = (high, wide)
         body["placement"] = draw(st.sampled_from(["random", "fixed", "gradient", "exhaustive"]))
+        if body["placement"] in ("gradient", "exhaustive"):
+            body["stride"] = draw(st.integers(1, 3))
         if body["placement"] == "fixed" and draw(st.booleans()):
             body["position"] = (draw(st.integers(0, height - high)), draw(st.integers(0, width - wide)))
     elif region == "af":
