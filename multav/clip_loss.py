@@ -25,8 +25,8 @@ class ClipLoss:
     """`loss` of `model`'s logits, sample by sample.
 
     With `targeted` labels are classes to reach, and the loss is for descending. `model` maps (B, 3, T, H, W) to
-    (B, classes); it gets clips of `dtype` (None: as they are). `autocast` is what
-    gradients are computed in, None for the model's own precision; without a gradient it is always the model's own.
+    (B, classes); it gets clips of `dtype` (None: as they are). `autocast` is what gradients are computed in, None for
+    the model's own precision; without a gradient it is always the model's own.
 
     Clips go through the model together as far as memory allows, of which a device has `free` bytes: the size of a
     piece is planned from what one clip keeps for its gradient, and halved where memory runs out all the same.
@@ -38,6 +38,7 @@ class ClipLoss:
     dtype: torch.dtype | None = None
     autocast: torch.dtype | None = None
     free: Callable[[torch.device], int | None] = free_bytes
+    _looked_at: int = field(default=0, init=False)
     _piece: int | None = field(default=None, init=False)
 
     def gradient(self, clips: Tensor, labels: Tensor, targets: Tensor | None = None) -> Evaluation:
@@ -53,8 +54,11 @@ class ClipLoss:
                 (gradient,) = torch.autograd.grad(losses.sum(), leaf)
             return losses.detach(), logits.detach(), gradient
 
-        if self._piece is None:
-            self._piece = self._planned(clips, labels, targets)
+        if len(clips) > self._looked_at:
+            self._looked_at = len(clips)
+            planned = self._planned(clips, labels, targets)
+            if planned < len(clips):
+                self._piece = min(planned, self._piece or planned)
         return Evaluation(*self._in_pieces(evaluate, len(clips)))
 
     def score(self, clips: Tensor, labels: Tensor, targets: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import groupby
 from typing import Any, Self
 
@@ -150,9 +150,6 @@ class Crafter:
         losses: list[Tensor] = []
         clips: list[Tensor] = []
         respected, tally = True, Tally()
-        loss = ClipLoss(
-            self.scorer.model, self.attack.loss, targeted=self.attack.targeted, autocast=self.autocast
-        )
         if segment.samples:
             clean = self.scorer.seen(segment.pictures)
             first = segment.first_window
@@ -164,7 +161,7 @@ class Crafter:
                 ascent = self._ascent(
                     attack,
                     WindowObjective(
-                        self.scorer.preprocessing, samples[0].windows, self.label, loss, tally=tally
+                        self.scorer.preprocessing, samples[0].windows, self.label, self._loss, tally=tally
                     ),
                     levels,
                     self._channels(pictures, frames, levels),
@@ -186,6 +183,13 @@ class Crafter:
             tuple(clips),
             respected,
             tally.count,
+        )
+
+    @cached_property
+    def _loss(self) -> ClipLoss:
+        """One for all segments: what it has learnt of the memory holds for the next."""
+        return ClipLoss(
+            self.scorer.model, self.attack.loss, targeted=self.attack.targeted, autocast=self.autocast
         )
 
     def keeps_bound(self, segment: Segment[Any], clean: Sequence[Picture], other: Sequence[Picture]) -> bool:

@@ -53,7 +53,7 @@ def test_a_single_clip_that_does_not_fit_is_an_error(tiny_net: nn.Module) -> Non
         craft(Limited(tiny_net, 0), clips_of(2, 3, 4, 8, 8), torch.tensor([0, 1]), small("pgd-linf"))
 
 
-def test_other_errors_are_not_tried_again(tiny_net: nn.Module) -> None:
+def test_other_errors_are_not_tried_again() -> None:
     def broken(clips: Tensor) -> Tensor:
         calls.append(len(clips))
         raise RuntimeError("shapes do not match")
@@ -62,7 +62,6 @@ def test_other_errors_are_not_tried_again(tiny_net: nn.Module) -> None:
     with pytest.raises(RuntimeError, match="shapes do not match"):
         ClipLoss(broken, "cross-entropy").score(clips_of(4, 3, 2, 4, 4), torch.zeros(4, dtype=torch.int64))
     assert calls == [4]
-    del tiny_net
 
 
 def test_what_is_a_refusal() -> None:
@@ -101,6 +100,15 @@ def test_planned_from_what_one_clip_keeps() -> None:
         loss = ClipLoss(model, "cross-entropy", free=lambda _device, room=room: int(2 * room * 42 * each))
         loss.gradient(clips, labels)
         assert model.calls == calls
+
+
+def test_a_larger_batch_is_planned_anew_and_what_was_refused_is_remembered(tiny_net: nn.Module) -> None:
+    limited = Limited(tiny_net.eval().requires_grad_(False), 4)
+    loss = ClipLoss(limited, "cross-entropy")
+    for samples in (2, 4, 8, 8):
+        loss.gradient(clips_of(samples, 3, 4, 8, 8).float(), torch.zeros(samples, dtype=torch.int64))
+    # 8 are refused once only; 2 before did not make pieces of 2.
+    assert limited.calls == [2, 4, 4, 4, 4, 4]
 
 
 @pytest.mark.slow
