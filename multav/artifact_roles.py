@@ -9,7 +9,8 @@ ATTACK_ROLES: Final[Mapping[str, str]] = {
     "loss-plot": "loss and confidence in the attacked label per step (PNG)",
     "difference-map": "size of the change times 15, black is unchanged (MP4)",
     "signed-difference-map": "the change times 15 around grey, brighter became brighter (MP4)",
-    "ratio-map": "ratio to the clean pixel relative to the bound, red up, blue down (MP4; multiplicative kinds that start from the clean pixels)",
+    "ratio-map": "ratio to the clean pixel relative to the bound, red up, blue down (MP4; multiplicative kinds "
+    "that start from the clean pixels)",
     "changed-region": "changed pixels in amber over the dimmed picture (MP4; kinds with a region)",
     "adversarial-tensor": "float32 clips as safetensors (`tensor`, and always in `model_input`)",
 }
