@@ -6,6 +6,7 @@ writers, because a reader that becomes a writer fails at once without waiting.
 """
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,13 @@ from multav.errors import DependencyDown
 _BUSY_SECONDS = 30
 _VERSION_TABLE = "alembic_version"
 _MIGRATIONS = Path(__file__).resolve().parent.parent / "alembic"
+
+# Threads that ask a new process's first question at once must share one engine: the connections of a second one
+# would never be closed. Held across a fork, so that no child is born with the lock of a thread it does not have.
+_opening = threading.Lock()
+os.register_at_fork(
+    before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_opening.release
+)
 
 
 class now(FunctionElement[float]):  # noqa: N801 - an SQL function
@@ -86,9 +94,10 @@ class Database:
 
     def close(self) -> None:
         """Close every connection."""
-        if self._engine is not None and self._process == os.getpid():
-            self._engine.dispose()
-        self._engine = None
+        with _opening:
+            engine, self._engine = self._engine, None
+        if engine is not None and self._process == os.getpid():
+            engine.dispose()
 
     @contextmanager
     def _session(self, *, writes: bool) -> Iterator[Session]:
@@ -107,14 +116,15 @@ class Database:
 
     @property
     def engine(self) -> Engine:
-        """The connections of this process."""
-        if self._engine is None or self._process != os.getpid():
-            # Connections of a parent process must not be used, nor closed, by a child.
-            if self._engine is not None:
-                self._engine.dispose(close=False)
-            self._engine = _sqlite(self.url) if self.is_sqlite else _postgresql(self.url)
-            self._process = os.getpid()
-        return self._engine
+        """The connections of this process, the same for all of its threads."""
+        with _opening:
+            if self._engine is None or self._process != os.getpid():
+                # Connections of a parent process must not be used, nor closed, by a child.
+                if self._engine is not None:
+                    self._engine.dispose(close=False)
+                self._engine = _sqlite(self.url) if self.is_sqlite else _postgresql(self.url)
+                self._process = os.getpid()
+            return self._engine
 
 
 def migrate(url: str, revision: str = "head") -> None:

@@ -1,6 +1,7 @@
 """Models, idempotency, workers, settings, the queue."""
 
 import logging
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -89,6 +90,19 @@ def test_signs_of_life(database: Database) -> None:
         assert workers.alive(session, within_seconds=-1) == []
         workers.leave(session, "w")
         assert workers.alive(session, within_seconds=10) == []
+
+
+def test_threads_that_ask_first_at_once_share_one_engine(empty_url: str) -> None:
+    for _ in range(20):
+        database, together = Database(empty_url), threading.Barrier(8)
+
+        def first(database: Database = database, together: threading.Barrier = together) -> int:
+            together.wait()
+            return id(database.engine)
+
+        with ThreadPoolExecutor(8) as pool:
+            assert len({asked.result() for asked in [pool.submit(first) for _ in range(8)]}) == 1
+        database.close()
 
 
 def test_a_database_that_is_away() -> None:
