@@ -50,7 +50,8 @@ class _WrongPath(Exception):
 
 def _spec(options: argparse.Namespace) -> dict[str, Any]:
     """The request that the options stand for; what was not given is left to the service's defaults."""
-    attack = _given(options, "epsilon", "step_size", "steps", "targeted", "random_start")
+    attack = dict(options.settings)
+    attack |= _given(options, "epsilon", "step_size", "steps", "targeted", "random_start")
     spec = _given(options, "model", "label", "domain", "coverage", "output", "crf", "bits")
     spec |= _given(options, "seed", "precision", "tensor", "channel", "channel_crf")
     if attack or options.kind:

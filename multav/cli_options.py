@@ -1,6 +1,7 @@
 """What the `multav` command takes: its subcommands and options, each with its meaning and default."""
 
 import argparse
+import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
@@ -15,6 +16,7 @@ examples:
   multav attack clip.mp4                               the paper's MultAV-linf, every default
   multav attack clip.mp4 --kind pgd-linf --epsilon 0.02 --output ffv1-mkv
   multav attack clip.mp4 --label "pan left" --targeted --steps 20
+  multav attack clip.mp4 --kind multav-roa --set size=40 --set placement=gradient
   multav kinds                                         threat models and their settings
   multav job JOB                                       a job as JSON; `multav cancel JOB` stops it
 
@@ -130,6 +132,16 @@ def _add_attack(command: argparse.ArgumentParser) -> None:
         help="move toward the class of --label, which must be given (default: away from it)",
     )
     attack.add_argument(
+        "--set",
+        action="append",
+        type=_setting,
+        default=[],
+        metavar="NAME=VALUE",
+        dest="settings",
+        help="any other setting of the kind, as often as needed: restarts=3, placement=gradient; `multav kinds` "
+        "lists them with their defaults",
+    )
+    attack.add_argument(
         "--label",
         type=_label,
         help="class to move away from: a name, or an index if it is digits only (default: the model's own "
@@ -227,6 +239,17 @@ def _choices(name: str) -> tuple[str, ...]:
 def _whole_numbers(text: str) -> list[int]:
     """Numbers between commas."""
     return [int(number) for number in text.split(",")]
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """A name and its value: what JSON makes of the text, else the text itself."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
 
 
 def _label(text: str) -> int | str:

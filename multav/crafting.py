@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from itertools import groupby
+from itertools import count, groupby
 from typing import Any, Self
 
 import numpy as np
@@ -142,9 +142,13 @@ class Crafter:
     autocast: torch.dtype | None = None
 
     def craft(
-        self, segment: Segment[Picture], *, on_step: Callable[[int], None], keep_clips: bool
+        self, segment: Segment[Picture], *, on_step: Callable[[float], None], keep_clips: bool
     ) -> CraftedSegment:
-        """Attack every sample of `segment`; `on_step` is called before each gradient step and may raise."""
+        """Attack every sample of `segment`.
+
+        `on_step` is called before each gradient step with the share of the steps that have been taken (of the most
+        that there can be), and may raise.
+        """
         grid = self.bounds.grid
         pictures = [grid.unmoved(picture) for picture in segment.pictures]
         losses: list[Tensor] = []
@@ -153,7 +157,9 @@ class Crafter:
         if segment.samples:
             clean = self.scorer.seen(segment.pictures)
             first = segment.first_window
-            for samples in self._batches(segment.samples, clean):
+            batches = tuple(self._batches(segment.samples, clean))
+            begun, most = count(), len(batches) * self.attack.most_steps
+            for samples in batches:
                 frames = [list(sample.frames) for sample in samples]
                 # (3, frames, H, W) -> (B, 3, F, H, W)
                 levels = torch.stack([clean[:, positions] for positions in frames])
@@ -166,7 +172,7 @@ class Crafter:
                     levels,
                     self._channels(pictures, frames, levels),
                     first_sample=first,
-                    on_step=on_step,
+                    on_step=lambda _: on_step(next(begun) / most),
                 )
                 first += sum(len(sample.windows) for sample in samples)
                 losses.append(ascent.losses.cpu())

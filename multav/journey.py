@@ -258,8 +258,14 @@ class Journey:
                     times.append(frame.pts)
                     yield frame.rgb
 
+            def stepped(windows: int, share: float) -> None:
+                self.check()
+                pace.glimpse(share * windows)
+
             for segment in self.segments(pictures()):
-                made = crafter.craft(segment, on_step=lambda _: self.check(), keep_clips=tensors is not None)
+                made = crafter.craft(
+                    segment, on_step=partial(stepped, segment.windows), keep_clips=tensors is not None
+                )
                 prediction.add(segment, made.pictures)
                 losses.add(made.losses)
                 respected = respected and made.bound_respected

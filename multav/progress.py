@@ -32,8 +32,11 @@ class Pace:
     def advance(self, done: int = 1) -> None:
         """Count `done` more units and report."""
         self.done += done
+        self.glimpse(0.0)
+
+    def glimpse(self, begun: float) -> None:
+        """Report that the worth of `begun` units has been done of those that are not yet counted."""
         passed = time.monotonic() - self._started
-        rest = passed / self.done * (self.total - self.done) if self.done else None
-        self.report(
-            Progress(self.done, self.total, self.unit, None if rest is None else rest + self.after_seconds)
-        )
+        worked = self.done + begun
+        rest = passed / worked * (self.total - worked) + self.after_seconds if worked else None
+        self.report(Progress(self.done, self.total, self.unit, rest))

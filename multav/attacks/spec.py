@@ -65,6 +65,11 @@ class AttackSpec(BaseModel, ABC):
         return True
 
     @property
+    def most_steps(self) -> int:
+        """How many steps all runs together take at most: fewer with few classes or an early stop."""
+        return self.steps * self.restarts * (self.target_classes if self.loss == "dlr-targeted" else 1)
+
+    @property
     def ball(self) -> Ball:
         """What the bound limits."""
         return _LINF
