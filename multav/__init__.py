@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from multav.clip_attack import Crafted, craft
     from multav.errors import MultavError
     from multav.geometry import InputGeometry
+    from multav.layer_outputs import feature_maps
     from multav.video_attack import AttackOutcome, attack_video
 
 _HOMES = {
@@ -23,6 +24,7 @@ _HOMES = {
     "MultavError": "multav.errors",
     "attack_video": "multav.video_attack",
     "craft": "multav.clip_attack",
+    "feature_maps": "multav.layer_outputs",
     "parse_attack": "multav.attacks.catalogue",
 }
 
@@ -34,6 +36,7 @@ __all__ = [
     "MultavError",
     "attack_video",
     "craft",
+    "feature_maps",
     "parse_attack",
 ]
 

@@ -12,6 +12,8 @@ ATTACK_ROLES: Final[Mapping[str, str]] = {
     "ratio-map": "ratio to the clean pixel relative to the bound, red up, blue down (MP4; multiplicative kinds "
     "that start from the clean pixels)",
     "changed-region": "changed pixels in amber over the dimmed picture (MP4; kinds with a region)",
+    "feature-maps": "what the layers in `features` see in the middle window, clean and adversarial (PNG)",
+    "feature-tensors": "the same maps as float32 safetensors, `LAYER.clean` and `LAYER.adversarial`",
     "adversarial-tensor": "float32 clips as safetensors (`tensor`, and always in `model_input`)",
 }
 """Role -> meaning, the most wanted first."""

@@ -13,6 +13,7 @@ from multav.validation import field_errors
 from multav.video.formats import FORMATS
 
 Crf = Annotated[int, Field(strict=True, ge=0, le=51)]
+LayerName = Annotated[str, Field(strict=True, min_length=1, max_length=200)]
 OutputName = Literal["auto", "h264-mp4", "vp9-mp4", "ffv1-mkv", "h264rgb-mp4"]
 
 
@@ -76,6 +77,12 @@ class AttackRequest(BaseModel):
     )
     tensor: StrictBool = Field(
         False, description="also deliver the float32 adversarial clips as safetensors (always in model_input)"
+    )
+
+    features: Annotated[tuple[LayerName, ...], Field(max_length=16)] = Field(
+        (),
+        description="layers of the model whose feature maps are delivered, clean and adversarial, of the middle window",
+        examples=[["layer1", "layer4"]],
     )
 
     @field_validator("label", mode="before")
@@ -163,6 +170,8 @@ class AttackRequest(BaseModel):
                     detail=f"restarts do not go with channel {self.channel!r}: leave one of them out",
                 )
             )
+        if len(set(self.features)) < len(self.features):
+            errors.append(FieldError(pointer="/features", detail="a layer is named twice: name each once"))
         if self.attack.targeted and self.label is None:
             errors.append(
                 FieldError(

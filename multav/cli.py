@@ -53,7 +53,7 @@ def _spec(options: argparse.Namespace) -> dict[str, Any]:
     attack = dict(options.settings)
     attack |= _given(options, "epsilon", "step_size", "steps", "targeted", "random_start")
     spec = _given(options, "model", "label", "domain", "coverage", "output", "crf", "bits")
-    spec |= _given(options, "seed", "precision", "tensor", "channel", "channel_crf")
+    spec |= _given(options, "seed", "precision", "tensor", "features", "channel", "channel_crf")
     if attack or options.kind:
         spec["attack"] = {"kind": options.kind or "multav-linf", **attack}
     return spec

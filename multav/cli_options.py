@@ -206,6 +206,13 @@ def _add_attack(command: argparse.ArgumentParser) -> None:
         f"(default {_request_default('bits')})",
     )
     delivered.add_argument(
+        "--features",
+        type=lambda text: text.split(","),
+        metavar="LAYER[,LAYER...]",
+        help="also deliver what these layers of the model see, clean and adversarial: a picture and the tensors "
+        "(default: none)",
+    )
+    delivered.add_argument(
         "--tensor",
         action="store_true",
         default=None,

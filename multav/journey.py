@@ -24,6 +24,7 @@ from multav.crafting import Crafter, Passage
 from multav.deep_measure import DeepComparison, comparison
 from multav.delivery import Deliverer, Delivery, Segments, ladder
 from multav.errors import FieldError, InvalidSpec, NoFrames
+from multav.feature_files import FeatureFiles
 from multav.footage import Footage
 from multav.geometry import InputGeometry
 from multav.grid import Grid
@@ -90,6 +91,7 @@ class Journey:
             clean = self._read()
         _ = self.bounds  # refuses what this file cannot hold before the work begins
         self._refuse_size()
+        self.features.refuse_unknown()
         self._needs().refuse(self.folder, self.max_output_bytes)
         label = clean.index if self.request.label is None else label_index(self.request.label, self.classes)
         window = self.scorer.preprocessing.window
@@ -101,7 +103,8 @@ class Journey:
         self.artifacts.save_preview(delivery, clean)
         self.artifacts.save_loss_plot(crafting.losses, self.classes[label])
         self.timings["total"] = time.monotonic() - started
-        return self._result(clean, label, crafting, delivery), self.artifacts.files(delivery, crafting.losses)
+        files = (*self.artifacts.files(delivery, crafting.losses), *self.features.files())
+        return self._result(clean, label, crafting, delivery), files
 
     # -- what the stages share
 
@@ -180,6 +183,19 @@ class Journey:
             values=3 * self.geometry.frames * self.geometry.height * self.geometry.width,
             grid=self.grid,
             limits=self.limits,
+        )
+
+    @cached_property
+    def features(self) -> FeatureFiles:
+        """Looks into the model at the middle window; needs `frames`."""
+        return FeatureFiles(
+            layers=self.request.features,
+            window=self.windows // 2,
+            scorer=self.scorer,
+            geometry=self.geometry,
+            grid=self.grid,
+            folder=self.folder,
+            name=self.name,
         )
 
     # -- the stages
@@ -268,6 +284,7 @@ class Journey:
                 )
                 prediction.add(segment, made.pictures)
                 losses.add(made.losses)
+                self.features.add(segment, made.pictures)
                 respected = respected and made.bound_respected
                 gradients += made.gradient_evaluations
                 for index, (source, picture) in enumerate(zip(segment.pictures, made.pictures, strict=True)):
@@ -355,6 +372,7 @@ class Journey:
                 # Parts of the source were missing or could not be decoded: the attack is on the rest.
                 "damaged": self.damaged,
             },
+            **({"features": self.features.as_dict()} if self.request.features else {}),
             "losses": [round(loss, 6) for loss in crafting.losses.loss.tolist()],
             "gradient_evaluations": crafting.gradient_evaluations,
             "seconds": round(self.timings["total"], 3),

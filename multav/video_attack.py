@@ -54,10 +54,10 @@ def attack_video(
     `model` maps clips (B, 3, T, height, width) in [0, 1] to logits, and says through `geometry` and `classes`
     (its attributes, or the arguments) what it expects. `attack` is a spec, a mapping like
     `{"kind": "multav-linf", "epsilon": 1.04}`, or a whole `AttackRequest`; `options` are the request's other
-    fields (`label`, `domain`, `coverage`, `channel`, `output`, `crf`, `bits`, `seed`, `precision`, `tensor`). Files
-    go to `folder` (a fresh temporary one by default) and are named after `name` (the file's own by default). `check`
-    is called before every attack step and every picture, and may raise to end the work; `on_progress` hears of every
-    attacked window.
+    fields (`label`, `domain`, `coverage`, `channel`, `output`, `crf`, `bits`, `seed`, `precision`, `tensor`,
+    `features`). Files go to `folder` (a fresh temporary one by default) and are named after `name` (the file's own
+    by default). `check` is called before every attack step and every picture, and may raise to end the work;
+    `on_progress` hears of every attacked window.
 
     The model runs on the device of its parameters and is given back as it was found. Raises `InvalidSpec`,
     `FileNotFoundError`, the `BadVideo` family, `OutputTooLarge` and `EncodingFailed`.

@@ -19,6 +19,7 @@ Every function takes clean and adversarial pictures of one shape, as tensors or 
 from multav.figures.changed_region import changed_region
 from multav.figures.contact_sheet import contact_sheet
 from multav.figures.difference_maps import GAIN, difference_map, signed_difference_map
+from multav.figures.feature_sheet import feature_sheet
 from multav.figures.loss_plot import loss_plot
 from multav.figures.png import save_png
 from multav.figures.ratio_map import ratio_map
@@ -28,6 +29,7 @@ __all__ = [
     "changed_region",
     "contact_sheet",
     "difference_map",
+    "feature_sheet",
     "loss_plot",
     "ratio_map",
     "save_png",

@@ -19,6 +19,7 @@ _PANEL_HEIGHT: Final = 480
 _CAPTION_WIDTH: Final = 250
 _CAPTION_HEIGHT: Final = 32
 _SCALE_HEIGHT: Final = 46
+_LABEL_HEIGHT: Final = 24
 _BAR_HEIGHT: Final = 12
 _GAP: Final = 6
 _PAGE: Final = (18, 18, 20)
@@ -71,11 +72,11 @@ def contact_sheet(
     if count == 0 or rows < 1:
         raise ValueError(f"{count} pictures in {rows} rows make no sheet")
     chosen = [(2 * row + 1) * count // (2 * min(rows, count)) for row in range(min(rows, count))]
-    sources, changed, seen = (_chosen(levels, chosen) for levels in (before, after, visible))
+    sources, changed, seen = (chosen_pictures(levels, chosen) for levels in (before, after, visible))
     pairs = list(zip(sources, changed, strict=True))
     columns = [
-        Column(captions[0], [_rounded(picture) for picture in sources]),
-        Column(captions[1], [_rounded(picture) for picture in seen]),
+        Column(captions[0], [rounded(picture) for picture in sources]),
+        Column(captions[1], [rounded(picture) for picture in seen]),
         Column(f"difference x{GAIN}", [difference_map(*pair) for pair in pairs], _difference_scale()),
         Column(
             f"signed difference x{GAIN}", [signed_difference_map(*pair) for pair in pairs], _signed_scale()
@@ -96,8 +97,11 @@ def contact_sheet(
     return compose(columns)
 
 
-def compose(columns: Sequence[Column]) -> Picture:
-    """The columns side by side with their captions above and their scales below, (H, W, 3) uint8."""
+def compose(columns: Sequence[Column], labels: Sequence[str] = ()) -> Picture:
+    """The columns side by side with their captions above and their scales below, (H, W, 3) uint8.
+
+    All panels are as large as the first column's first. `labels`, if any, are words above each row.
+    """
     height, width = columns[0].pictures[0].shape[:2]
     # Within both, however long and thin the pictures are.
     factor = min(_PANEL_WIDTH / width, _PANEL_HEIGHT / height)
@@ -107,18 +111,24 @@ def compose(columns: Sequence[Column]) -> Picture:
     )
     panel = (max(1, round(factor * width)), max(1, round(factor * height)))
     pitch = max(panel[0], _CAPTION_WIDTH) + _GAP
-    bottom = _CAPTION_HEIGHT + len(columns[0].pictures) * (panel[1] + _GAP)
+    above = _LABEL_HEIGHT if labels else 0
+    tops = [
+        _CAPTION_HEIGHT + row * (above + panel[1] + _GAP) + above for row in range(len(columns[0].pictures))
+    ]
+    bottom = tops[-1] + panel[1] + _GAP
     sheet = Image.new("RGB", (len(columns) * pitch + _GAP, bottom + _SCALE_HEIGHT), _PAGE)
     draw = ImageDraw.Draw(sheet)
     for index, column in enumerate(columns):
         left = _GAP + index * pitch
         caption = one_line(column.caption, font(16), pitch - _GAP)
         draw.text((left + 2, _CAPTION_HEIGHT / 2), caption, font=font(16), fill=_INK, anchor="lm")
-        for row, picture in enumerate(column.pictures):
-            image = Image.fromarray(picture).resize(panel, filtering)
-            sheet.paste(image, (left, _CAPTION_HEIGHT + row * (panel[1] + _GAP)))
+        for top, picture in zip(tops, column.pictures, strict=True):
+            sheet.paste(Image.fromarray(picture).resize(panel, filtering), (left, top))
         if column.scale is not None:
             _draw_scale(sheet, draw, column.scale, left, bottom, pitch - _GAP)
+    for top, label in zip(tops, labels, strict=bool(labels)):
+        words = one_line(label, font(14), sheet.width - 2 * _GAP)
+        draw.text((_GAP + 2, top - above / 2), words, font=font(14), fill=_FAINT, anchor="lm")
     return np.asarray(sheet)
 
 
@@ -153,7 +163,7 @@ def _draw_scale(
     draw.text((left + width, words), scale.right, font=font(14), fill=_FAINT, anchor="ra")
 
 
-def _chosen(levels: Levels, chosen: list[int]) -> list[Levels]:
+def chosen_pictures(levels: Levels, chosen: list[int]) -> list[Levels]:
     """The chosen pictures (H, W, 3), as maps take them: uint8 levels, or floats in [0, 1]."""
     pictures = levels.reshape(-1, *levels.shape[-3:])
     return [
@@ -162,6 +172,7 @@ def _chosen(levels: Levels, chosen: list[int]) -> list[Levels]:
     ]
 
 
-def _rounded(picture: Levels) -> Picture:
-    rounded: Picture = np.rint(levels_of(picture)).astype(np.uint8)
-    return rounded
+def rounded(picture: Levels) -> Picture:
+    """Levels as a picture holds them."""
+    whole: Picture = np.rint(levels_of(picture)).astype(np.uint8)
+    return whole

@@ -100,7 +100,8 @@ def test_every_option_reaches_the_request(server: HTTPServer, address: str, vide
     )
     options += (
         " --domain source --coverage clip --output h264-mp4 --crf 9 --seed 4 --precision float32 --tensor"
-        " --channel codec --channel-crf 18,28 --bits 8"
+        " --channel codec --channel-crf 18,28 --bits 8 --features layer1,layer4"
+        " --set momentum=0.5 --set loss=dlr"
     )
     assert cli.main(["--server", address, "attack", str(video), *options.split()]) == 1
     spec = sent_spec(server)
@@ -111,12 +112,22 @@ def test_every_option_reaches_the_request(server: HTTPServer, address: str, vide
         "steps": 3,
         "random_start": True,
         "targeted": True,
+        "momentum": 0.5,
+        "loss": "dlr",
     }
     assert spec["precision"] == "float32"
     assert spec["tensor"] is True
+    assert spec["features"] == ["layer1", "layer4"]
     AttackRequest.parse(spec)
     # A field that is added to the request needs an option too (a checksum is nothing to type).
     assert set(spec) == set(AttackRequest.model_fields) - {"model_sha256"}
+
+
+@pytest.mark.parametrize("given", ["steps", "=3", ""])
+def test_a_setting_is_a_name_and_a_value(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parser().parse_args(["attack", "clip.mp4", "--set", given])
+    assert "NAME=VALUE" in capsys.readouterr().err
 
 
 def test_what_is_piped_is_whole(address: str, video: Path, capsys: pytest.CaptureFixture[str]) -> None:
