@@ -103,13 +103,17 @@ def checkpoints(steps: int) -> list[int]:
     return [place for each in percents if (place := ceil(Fraction(each * steps, 100))) < steps]
 
 
+class Undecided(Exception):
+    """Two losses on which the search turns are equal up to rounding: no other arithmetic need decide as this one."""
+
+
 def adaptive_iterates(
     fields: Fields, clean: Array, slope: Slope, start: Array | None = None
 ) -> tuple[list[Array], Array, list[float]]:
     """APGD (Croce & Hein, algorithm 1): the points that it visits, the best of them, and the step sizes.
 
     In v = x' - x, or log(x'/x) for the ratio: there both bounds are cubes. The point that [0, 1] held back is
-    the one that it goes on from.
+    the one that it goes on from. Raises `Undecided`.
     """
     kind, steps, keep = fields["kind"], fields["steps"], fields["momentum"]
     ratios = multiplicative(kind)
@@ -122,29 +126,43 @@ def adaptive_iterates(
     def point(v: Array) -> Array:
         return projected(fields, clean * np.exp(v) if ratios else clean + v, clean)
 
+    def above(one: int, other: int) -> bool:
+        """Whether the loss at one point is the higher."""
+        near = abs(losses[one] - losses[other]) < 1e-9 * max(1.0, abs(losses[one]))
+        if near and not np.array_equal(path[one], path[other]):
+            raise Undecided
+        return losses[one] > losses[other]
+
+    def highest() -> int:
+        found = int(np.argmax(losses))
+        for each in range(len(losses)):
+            above(found, each)
+        return found
+
     x = clean if start is None else start
     v = before = coordinate(x)
     size, sizes = 2 * bound, []
     path, losses, gradients, places = [], [], [], []
-    marks, last, was_halved, best_then = checkpoints(steps), 0, False, -np.inf
+    marks, last, was_halved, best_then = checkpoints(steps), 0, False, -1
     for step in range(steps + 1):
         loss, gradient = slope(x)
         path.append(x), losses.append(sign * loss), gradients.append(sign * gradient), places.append(v)
-        best = int(np.argmax(losses))
         if step == steps:
             break
         here = step
         if step in marks and step > last:
-            rises = sum(losses[i + 1] > losses[i] for i in range(last, step))
-            halve = rises < fields["rising"] * (step - last) or (not was_halved and losses[best] <= best_then)
+            best = highest()
+            rises = sum(above(i + 1, i) for i in range(last, step))
+            stuck = best_then >= 0 and not was_halved and not above(best, best_then)
+            halve = rises < fields["rising"] * (step - last) or stuck
             if halve:
                 size, here = size / 2, best
                 before = places[best]
-            last, was_halved, best_then = step, halve, losses[best]
+            last, was_halved, best_then = step, halve, best
         sizes.append(size)
         v, gradient = places[here], gradients[here]
         ahead = np.clip(v + size * np.sign(gradient), -bound, bound)
         new = ahead if step == 0 else v + (1 - keep) * (ahead - v) + keep * (v - before)
         x = point(np.clip(new, -bound, bound))
         before, v = v, coordinate(x)
-    return path, path[best], sizes
+    return path, path[highest()], sizes
