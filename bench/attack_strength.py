@@ -1,6 +1,7 @@
 """How strong the attacks under a ratio bound are: robust accuracy of the demo model, attack by attack.
 
     python bench/attack_strength.py [--clips 500] [--epsilons 1.005 1.01 1.02 1.04] [--steps 50] [--precision bfloat16]
+        [--only TEXT]
 
 Held-out clips of the built-in set, label: the truth. Each row is one attack, each column one epsilon; the figures are
 the per cent of the clips on which the model is still right (fewer is a stronger attack). The fixed-step attack of T
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50, help="of the long attacks")
     parser.add_argument("--additive", action="store_true")
     parser.add_argument("--precision", default="float32", help="of the gradients: float32, bfloat16 or auto")
+    parser.add_argument("--only", default="", help="rows whose names hold this")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -44,7 +46,9 @@ def main() -> None:
     )
     clips = torch.from_numpy(made.pixels).float().div_(255)
     labels = torch.from_numpy(made.labels)
-    names = list(attacks(options.epsilons[0], options.steps, options.additive))
+    names = [
+        name for name in attacks(options.epsilons[0], options.steps, options.additive) if options.only in name
+    ]
     print(f"{options.clips} held-out clips; % still right")
     print(f"{'attack':<34}" + "".join(f"{epsilon:>9g}" for epsilon in options.epsilons) + f"{'s/clip':>9}")
     for name in names:
