@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.compiled import compiled
 from models.parallel import in_parallel
+from multav.compiled import compiled
 
 
 def rectified_max_pool(dense: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,8 +21,8 @@ from numba.extending import intrinsic
 from torch import Tensor
 from torch.nn import functional
 
-from models.compiled import compiled
 from models.parallel import in_parallel
+from multav.compiled import compiled
 
 MOST_CHANNELS: Final = 4
 """That a clip may have."""

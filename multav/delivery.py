@@ -20,6 +20,7 @@ from multav.needs import output_too_large
 from multav.pictures import Sheet
 from multav.prediction import Prediction, RunningPrediction, Scorer
 from multav.quantise import LevelBounds
+from multav.read_ahead import read_ahead
 from multav.video.decode import decode
 from multav.video.encode import encode
 from multav.video.formats import FORMATS, OutputFormat
@@ -196,17 +197,23 @@ class Deliverer:
                 max_bytes=self.max_bytes,
             ) as writer,
         ):
-            times: list[int] = []
 
-            def sources() -> Iterator[Picture]:
-                for frame in frames:
-                    times.append(frame.pts)
-                    yield frame.rgb
+            def timed() -> Iterator[tuple[Picture, int]]:
+                times: list[int] = []
 
-            for _, crafted in self.crafted.read(sources()):
-                self.check()
-                writer.write(crafted, times[-1])
-                self.on_frame()
+                def sources() -> Iterator[Picture]:
+                    for frame in frames:
+                        times.append(frame.pts)
+                        yield frame.rgb
+
+                for _, crafted in self.crafted.read(sources()):
+                    yield crafted, times[-1]
+
+            with read_ahead(timed()) as pictures:
+                for crafted, time in pictures:
+                    self.check()
+                    writer.write(crafted, time)
+                    self.on_frame()
         audio = {"copied": writer.audio_copied, "reason": writer.audio_reason}
         return path, writer.codec, writer.pixel_format, audio
 
@@ -217,11 +224,15 @@ class Deliverer:
         prediction, sheet = RunningPrediction(self.scorer, self.grid.peak), Sheet(self.grid)
         sources: list[Picture] = []
         respected = True
-        with decode(path, self.limits, bits=self.grid.bits) as delivered, self.footage.open() as frames:
+        with (
+            decode(path, self.limits, bits=self.grid.bits) as delivered,
+            read_ahead(delivered) as written_frames,
+            self.footage.open() as frames,
+            read_ahead(self.crafted.read(frame.rgb for frame in frames)) as pairs,
+        ):
 
             def pictures() -> Iterator[Picture]:
-                pairs = self.crafted.read(frame.rgb for frame in frames)
-                for index, (frame, (source, crafted)) in enumerate(zip(delivered, pairs, strict=True)):
+                for index, (frame, (source, crafted)) in enumerate(zip(written_frames, pairs, strict=True)):
                     self.check()
                     if frame.rgb.shape != crafted.shape:
                         raise ValueError(f"pictures of {frame.rgb.shape} where {crafted.shape} were written")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from multav.preprocessing import Preprocessing
+from multav.read_ahead import read_ahead
 from multav.video.decode import Frame, Frames, Summary, decode
 from multav.video.limits import Limits
 from multav.video.picture import Picture
@@ -32,9 +33,12 @@ class Footage:
 
     @contextmanager
     def open(self) -> Iterator[Iterator[Frame]]:
-        """The frames in order; decoding ends when the context is left. Raises the `BadVideo` family."""
-        with decode(self.path, self.limits, bits=self.bits) as frames:
-            yield self._frames(frames)
+        """The frames in order, decoded a few ahead until the context is left. Raises the `BadVideo` family."""
+        with (
+            decode(self.path, self.limits, bits=self.bits) as frames,
+            read_ahead(self._frames(frames)) as ahead,
+        ):
+            yield ahead
 
     def _frames(self, frames: Frames) -> Iterator[Frame]:
         for index, frame in enumerate(frames):

@@ -32,6 +32,17 @@ def test_every_figure_against_its_formula() -> None:
     assert 0.9 < comparison.ssim < 1
 
 
+def test_pairs_are_counted_one_by_one() -> None:
+    clean, other = pictures(lowest=0)
+    clean[0, :4], other[0, :4] = 7, 7
+    comparison = Comparison()
+    # Pictures that are views, as those of a file that is turned.
+    comparison.add(clean[0, ::-1], other[0, ::-1])
+    expected = np.zeros((256, 256), np.int64)
+    np.add.at(expected, (clean[0].ravel(), other[0].ravel()), 1)
+    assert np.array_equal(comparison.pairs, expected)
+
+
 def test_nothing_changed() -> None:
     clean, _ = pictures()
     comparison = Comparison()

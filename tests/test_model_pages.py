@@ -1,0 +1,47 @@
+"""docs/models/: the links lead somewhere, the code runs, the requests are valid."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from multav.attack_request import AttackRequest
+from multav.cli_options import parser
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "docs" / "models"
+PAGES = sorted(FOLDER.glob("*.md"))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(page: Path, program: str) -> list[list[str]]:
+    lines = [line for block in blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines()]
+    words = [shlex.split(line, comments=True) for line in lines]
+    return [each for each in words if each[:1] == [program]]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+def test_the_code_of_the_first_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models").symlink_to(ROOT / "models")
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks(FOLDER / "README.md", "python")
+    exec(compile(code, "docs/models/README.md", "exec"), {})
+    assert (tmp_path / "features.png").stat().st_size > 0
+
+
+def test_what_is_posted_is_valid() -> None:
+    (curl,) = commands(FOLDER / "README.md", "curl")
+    (spec,) = [word.removeprefix("spec=") for word in curl if word.startswith("spec=")]
+    assert AttackRequest.parse(json.loads(spec)).features == ("layer1", "layer2", "layer3", "layer4")
+    (multav,) = commands(FOLDER / "README.md", "multav")
+    assert parser().parse_args(multav[1:]).features == ["layer1", "layer2", "layer3", "layer4"]
