@@ -3,7 +3,6 @@
 A wrong type is a `TypeError`, a wrong value a `ValueError`; both say what would have been right.
 """
 
-import math
 from collections.abc import Iterable
 from typing import Any, Final, TypeVar
 
@@ -24,8 +23,8 @@ def factor(name: str, value: Any, *, most: float) -> float:
     """`value` as a float if it is a number above 0, at most `most`."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise TypeError(f"{name}={value!r:.60} must be a number above 0 and at most {most:g}")
-    # A whole number may be too large to become a float.
-    if not 0 < value <= most or not math.isfinite(value):
+    # As it is: a whole number may be too large to become a float.
+    if not 0 < value <= most:
         raise ValueError(f"{name}={value!r:.60} must be above 0 and at most {most:g}")
     return float(value)
 

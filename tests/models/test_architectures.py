@@ -128,6 +128,7 @@ def test_a_checkpoint_without_the_counters_loads() -> None:
             },
         ),
         ("resnext3d", {"wide_stem": True}, {"conv1.weight": (128, 3, 7, 7, 7)}),
+        ("resnext3d", {"cardinality": 8}, {"layer1.0.conv2.weight": (32, 4, 3, 3, 3)}),
         (
             "preact-resnet3d",
             {"depth": 50},
