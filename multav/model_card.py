@@ -36,6 +36,18 @@ class ModelCard(BaseModel):
     metrics: dict[str, float] = Field(
         default_factory=dict, description="measured accuracies in [0, 1] by data set"
     )
+    version: str = "1"
+    macs: int | None = Field(None, description="multiply-adds of one clip in convolutions and linear layers")
+    source_sha256: str | None = Field(
+        None, pattern="^[0-9a-f]{64}$", description="SHA-256 of the file that the checkpoint was made from"
+    )
+    source_format: str | None = Field(
+        None,
+        description="what that file was: multav, safetensors, hara-2018, hara, torchvision or state-dict",
+    )
+    assumed: tuple[str, ...] = Field((), description="what was recognised or assumed at registration")
+    smoke: dict[str, Any] | None = Field(None, description="outcome of the smoke test at registration")
+    training_job: str | None = Field(None, description="the training that made the weights")
 
 
 def read_card(path: Path) -> ModelCard:
