@@ -72,7 +72,8 @@ def check_in(
         }
         _run(file, out, message, _for_a_file(limits, os.fstat(file).st_size))
         card = read_card(made)
-        if card.source_sha256 != source_sha256 or not (card.smoke or {}).get("passed"):
+        said = (card.source_sha256, upload.name or card.name, (card.smoke or {}).get("passed"))
+        if said != (source_sha256, card.name, True):
             raise BadCheckpoint(
                 "the converted checkpoint is not what was checked: the file took over its reader"
             )
