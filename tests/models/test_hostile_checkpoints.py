@@ -160,11 +160,11 @@ def nested_lists(depth: int) -> bytes:
 
 def laughs(*, hashed: bool) -> bytes:
     """Sixty levels, each naming the one below twice: 2^60 elements for whoever walks them, or hashes them."""
-    level = b"\x80\x02K\x01"
+    level = b"K\x01"
     for index in range(60):
         level += b"q" + bytes([index]) + b"h" + bytes([index]) + b"\x86"
     # ... and the last one as the key of a dict
-    return level + (b"q\xc90}h\xc9K\x01s." if hashed else b".")
+    return b"\x80\x02" + (b"}" + level + b"K\x01s." if hashed else level + b".")
 
 
 def storage(kind: str, key: str, place: str, values: int) -> bytes:
