@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from multav.errors import BadCheckpoint
 from multav.geometry import InputGeometry
+from multav.validation import field_errors
 
 METADATA_KEY = "multav"
 _LARGEST_HEADER = 16 * 2**20
@@ -36,6 +37,18 @@ class ModelCard(BaseModel):
     metrics: dict[str, float] = Field(
         default_factory=dict, description="measured accuracies in [0, 1] by data set"
     )
+    version: str = "1"
+    macs: int | None = Field(None, description="multiply-adds of one clip in convolutions and linear layers")
+    source_sha256: str | None = Field(
+        None, pattern="^[0-9a-f]{64}$", description="SHA-256 of the file that the checkpoint was made from"
+    )
+    source_format: str | None = Field(
+        None,
+        description="what that file was: multav, safetensors, hara-2018, hara, torchvision or state-dict",
+    )
+    assumed: tuple[str, ...] = Field((), description="what was recognised or assumed at registration")
+    smoke: dict[str, Any] | None = Field(None, description="outcome of the smoke test at registration")
+    training_job: str | None = Field(None, description="the training that made the weights")
 
 
 def read_card(path: Path) -> ModelCard:
@@ -65,4 +78,5 @@ def card_of(data: bytes) -> ModelCard:
     try:
         return ModelCard.model_validate_json(metadata[METADATA_KEY])
     except ValidationError as error:
-        raise BadCheckpoint(f"the checkpoint's model card is not valid: {error}") from error
+        wrong = "; ".join(f"{each['pointer'] or '/'}: {each['detail']}" for each in field_errors(error)[:5])
+        raise BadCheckpoint(f"the checkpoint's model card is not valid: {wrong}") from error

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from multav import errors
-from multav.video import wire
+from multav.sandbox import wire
+from multav.sandbox.child import Child, ChildFailed
 from multav.video.depth import read_bits, sent_white
 from multav.video.info import VideoInfo
 from multav.video.limits import Limits
 from multav.video.picture import Picture
-from multav.video.sandbox import Child, ChildFailed
 
 _REFUSALS: Final = {
     kind.__name__: kind

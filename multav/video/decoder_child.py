@@ -19,10 +19,10 @@ from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from multav.video import wire
+from multav.sandbox import wire
+from multav.sandbox.confinement import confine
 from multav.video.clock import Clock
 from multav.video.colour import ToRgb, bit_depth
-from multav.video.confinement import confine
 from multav.video.container import Refused, first_video_stream, open_container, words_of
 from multav.video.conversion import converted
 from multav.video.deep_colour import ToDeepRgb

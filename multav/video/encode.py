@@ -13,12 +13,12 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from multav.errors import EncodingFailed
-from multav.video import wire
+from multav.sandbox import wire
+from multav.sandbox.child import Child, ChildFailed
 from multav.video.decode import regular_file
 from multav.video.formats import FORMATS, OutputFormat
 from multav.video.limits import Limits
 from multav.video.picture import Picture
-from multav.video.sandbox import Child, ChildFailed
 
 _MOST_BYTES: Final = 1 << 40
 

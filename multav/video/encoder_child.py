@@ -16,10 +16,10 @@ from av.video.plane import VideoPlane
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from multav.video import wire
+from multav.sandbox import wire
+from multav.sandbox.confinement import confine
 from multav.video.audio_copy import AudioCopy
 from multav.video.colour import from_rgb
-from multav.video.confinement import confine
 from multav.video.container import words_of
 
 _INPUT: Final = 0

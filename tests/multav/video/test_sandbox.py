@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from multav.errors import UndecodableVideo
-from multav.video import wire
+from multav.sandbox import wire
+from multav.sandbox.child import Child, ChildFailed
 from multav.video.decode import decode
 from multav.video.limits import Limits
-from multav.video.sandbox import Child, ChildFailed
 
 
 def confined(body, *, limits="cpu_seconds=60, memory_bytes=2**30, file_bytes=0", **popen):
@@ -25,7 +25,7 @@ def confined(body, *, limits="cpu_seconds=60, memory_bytes=2**30, file_bytes=0",
     code = textwrap.dedent(
         f"""
         import os, sys, time, socket
-        from multav.video.confinement import Bounds, confine
+        from multav.sandbox.confinement import Bounds, confine
         confine(Bounds({limits}), lifeline={theirs})
         print("ready", flush=True)
         {textwrap.dedent(body)}
@@ -190,7 +190,7 @@ def test_a_child_that_lies_is_refused(clip, monkeypatch):
         b"",
     ]
     for lie in lies:
-        monkeypatch.setattr("multav.video.sandbox._BOOT", f"import os; os.write(1, {lie!r})")
+        monkeypatch.setattr("multav.sandbox.child._BOOT", f"import os; os.write(1, {lie!r})")
         with pytest.raises(UndecodableVideo), decode(clip):
             pass
 

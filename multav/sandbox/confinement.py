@@ -23,9 +23,11 @@ class Bounds(TypedDict):
     file_bytes: int
 
 
-def confine(bounds: Bounds, *, lifeline: int) -> None:
+def confine(bounds: Bounds, *, lifeline: int, opens_files: bool | None = None) -> None:
     """Take limits on time, memory and files, leave the network, and die with the owner of `lifeline`.
 
+    `opens_files` says whether files will be opened for writing by name (by default those who may write do); who
+    writes to a descriptor only can leave the network in one more way.
     Where the kernel refuses a namespace the child stays in the parent's: the demuxer's whitelists hold anyway.
     """
     _die_with(lifeline)
@@ -34,7 +36,7 @@ def confine(bounds: Bounds, *, lifeline: int) -> None:
     _limit(resource.RLIMIT_AS, bounds["memory_bytes"])
     _limit(resource.RLIMIT_FSIZE, bounds["file_bytes"])
     _limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
-    _leave_network(writes_files=bounds["file_bytes"] > 0)
+    _leave_network(writes_files=bounds["file_bytes"] > 0 if opens_files is None else opens_files)
 
 
 def _die_with(lifeline: int) -> None:

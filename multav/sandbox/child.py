@@ -1,8 +1,8 @@
 """Bounded child processes: everything that touches a user's file or a codec happens in one of these.
 
-The child is a fresh interpreter with two folders on its path (this package's and PyAV's), an empty environment
-and its own session. Limits on time and memory are taken by the child itself (`confinement`), waiting is bounded
-here. Whoever leaves the `with` block kills what is still alive and reaps it.
+The child is a fresh interpreter with few folders on its path (this package's and those of the libraries that it was
+started for), an empty environment and its own session. Limits on time and memory are taken by the child itself
+(`confinement`), waiting is bounded here. Whoever leaves the `with` block kills what is still alive and reaps it.
 """
 
 import contextlib
@@ -19,11 +19,10 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
-from multav.video.confinement import Bounds
-from multav.video.limits import Limits
-from multav.video.wire import HEADER, MAX_JSON
+from multav.sandbox.confinement import Bounds
+from multav.sandbox.wire import HEADER, MAX_JSON
 
 _BOOT: Final = (
     "import sys,json,importlib;j=json.loads(sys.argv[1]);sys.path+=j['import_path'];"
@@ -32,8 +31,28 @@ _BOOT: Final = (
 _PIPE_BYTES: Final = 1 << 20
 
 
+class ProcessLimits(Protocol):
+    """What a child may take; `multav.video.limits.Limits` describes each."""
+
+    @property
+    def wall_seconds(self) -> float:
+        """Waiting for the child, all together."""
+
+    @property
+    def stall_seconds(self) -> float:
+        """Waiting for the child without a byte."""
+
+    @property
+    def cpu_seconds(self) -> int:
+        """Processor time."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Address space."""
+
+
 class ChildFailed(Exception):
-    """The child died or had to be killed. `too_large` says that it ran into its memory limit."""
+    """The child died or had to be killed; `reason` completes a sentence that begins with its name."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -41,10 +60,20 @@ class ChildFailed(Exception):
 
 
 class Child:
-    """A running child: `stdin` and `stdout` are pipes whose waiting is counted against the limits."""
+    """A running child: `stdin` and `stdout` are pipes whose waiting is counted against the limits.
+
+    It runs `main(order)` of `module`, which finds the installed `libraries` and nothing else.
+    """
 
     def __init__(
-        self, module: str, order: dict[str, Any], *, limits: Limits, file_bytes: int, files: Sequence[int]
+        self,
+        module: str,
+        order: dict[str, Any],
+        *,
+        limits: ProcessLimits,
+        file_bytes: int,
+        files: Sequence[int],
+        libraries: tuple[str, ...] = ("av",),
     ) -> None:
         self._limits = limits
         self._waited = 0.0
@@ -54,7 +83,7 @@ class Child:
         )
         order = {
             "module": module,
-            "import_path": _import_path(),
+            "import_path": _import_path(libraries),
             "bounds": bounds,
             "lifeline": theirs,
             **order,
@@ -190,12 +219,16 @@ class Child:
 
 
 @cache
-def _import_path() -> list[str]:
-    """Where the child finds this package and PyAV; nothing else is on its path."""
-    found = importlib.util.find_spec("av")
-    assert found is not None, "PyAV is a dependency"
-    assert found.origin is not None, "PyAV is a package with a file"
-    return list(dict.fromkeys([str(Path(__file__).parents[2]), str(Path(found.origin).parents[1])]))
+def _import_path(libraries: tuple[str, ...]) -> list[str]:
+    """Where the child finds this package and `libraries`; nothing else is on its path."""
+    folders = [str(Path(__file__).parents[2])]
+    for library in libraries:
+        found = importlib.util.find_spec(library)
+        assert found is not None, f"{library} is a dependency"
+        assert found.origin is not None, f"{library} has a file"
+        # .../site-packages/torch/__init__.py, but .../site-packages/typing_extensions.py
+        folders.append(str(Path(found.origin).parents[0 if found.submodule_search_locations is None else 1]))
+    return list(dict.fromkeys(folders))
 
 
 def _environment() -> dict[str, str]:

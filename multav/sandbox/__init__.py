@@ -1,0 +1,1 @@
+"""Bounded child processes for everything that reads a file of unknown origin."""
