@@ -11,6 +11,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from models.architectures import build
+from models.counts import counts
 from models.pixel_classifier import PixelClassifier
 from models.recognised import recognised
 from models.settled_card import Findings, settled_card
@@ -48,7 +49,7 @@ def converted(path: Path, message: dict[str, Any], *, max_values: int) -> bytes:
         card.model_dump()
         | {
             "parameters": sum(parameter.numel() for parameter in backbone.parameters()),
-            "macs": macs(card),
+            "macs": _macs(backbone, card),
             "smoke": report.as_dict(),
         }
     )
@@ -127,24 +128,8 @@ def _stored(tensor: Tensor, expected: Tensor) -> Tensor:
     return tensor.to(dtype=dtype, copy=True, memory_format=torch.contiguous_format).contiguous()
 
 
-def macs(card: ModelCard) -> int | None:
-    """Multiply-adds of one clip in convolutions and linear layers, counted on shapes; None if they do not tell."""
-    counted = 0
-
-    def count(module: torch.nn.Module, _: Any, out: Tensor) -> None:
-        nonlocal counted
-        weight = module.get_parameter("weight")
-        counted += out.numel() * weight.numel() // weight.shape[0]
-
+def _macs(backbone: torch.nn.Module, card: ModelCard) -> int:
+    """Multiply-adds of one clip, those of attention too."""
     shape = card.geometry
-    try:
-        with torch.device("meta"):
-            plain = build(card.model_copy(update={"arguments": {**card.arguments, "plain": True}})).eval()
-            for module in plain.modules():
-                if isinstance(module, torch.nn.Conv2d | torch.nn.Conv3d | torch.nn.Linear):
-                    module.register_forward_hook(count)
-            with torch.no_grad():
-                plain(torch.empty(1, 3, shape.frames, shape.height, shape.width))
-    except (BadCheckpoint, NotImplementedError, RuntimeError, ValueError, TypeError):
-        return None
-    return counted
+    counted = counts(backbone, (1, 3, shape.frames, shape.height, shape.width))
+    return counted.multiply_adds + counted.attention_multiply_adds

@@ -46,12 +46,12 @@ class HaraNetwork:
 
 def hara(shapes: Shapes) -> HaraNetwork | None:
     """The network, or None when the names are not Hara's or make no network of his."""
-    stem, first = shapes.get("conv1.weight", ()), "layer1.0."
-    factored = any(f"{first}{name}.weight" in shapes for name in ("conv1_s", "conv2_s"))
-    bottleneck = f"{first}conv3.weight" in shapes
-    plain = f"{first}conv1.weight" in shapes
+    # R(2+1)D has the stem, as every convolution, in two parts.
+    factored = "conv1_t.weight" in shapes
+    stem = shapes.get("conv1_t.weight" if factored else "conv1.weight", ())
+    bottleneck = "layer1.0.conv3.weight" in shapes
     depth = DEPTHS.get(("bottleneck" if bottleneck else "basic", _blocks(shapes)))
-    if len(stem) != 5 or depth is None or not (factored or plain) or "fc.weight" not in shapes:
+    if len(stem) != 5 or depth is None or "fc.weight" not in shapes:
         return None
     arguments: dict[str, Any] = {
         "depth": depth,
@@ -106,22 +106,24 @@ def _kind(shapes: Shapes, arguments: dict[str, Any], *, bottleneck: bool) -> str
         return "preact-resnet3d"
     if not bottleneck:
         return "resnet3d"
-    middle = shapes.get("layer1.0.conv2.weight", (0, 0))
-    last = shapes.get("layer1.0.conv3.weight", (0, 0))
-    if middle[1] and middle[0] > middle[1] and middle[0] % middle[1] == 0:
-        arguments["cardinality"] = middle[0] // middle[1]
+    middle, grouped = (_size(shapes, "layer1.0.conv2.weight", axis) for axis in (0, 1))
+    last = _size(shapes, "layer1.0.conv3.weight", 0)
+    groups = middle // grouped if grouped and middle % grouped == 0 else 1
+    wide_stem = _size(shapes, "conv1.weight", 0) > _WIDTHS[0]
+    if groups > 1 or last not in (2 * middle, 4 * middle):
+        arguments |= {"cardinality": max(groups, middle // 4 if groups == 1 else 1), "wide_stem": wide_stem}
         return "resnext3d"
     # Four times as many channels leave a block as its middle has; of a wide block twice as many.
-    if last[0] == 2 * middle[0] and middle[0] >= _WIDTHS[0]:
-        arguments["k"] = middle[0] // _WIDTHS[0]
+    if last == 2 * middle:
+        arguments |= {"k": middle // _WIDTHS[0], "wide_stem": wide_stem}
         return "wide-resnet3d"
     return "resnet3d"
 
 
 def _before_activation(shapes: Shapes) -> bool:
     """Batch norm before the convolution has the channels that come in, not those that go out."""
-    convolution, norm = shapes.get("layer2.0.conv1.weight", (0, 0)), shapes.get("layer2.0.bn1.weight", (0,))
-    return convolution[0] != convolution[1] == norm[0]
+    out, into = (_size(shapes, "layer2.0.conv1.weight", axis) for axis in (0, 1))
+    return out != into == _size(shapes, "layer2.0.bn1.weight", 0)
 
 
 def _widen_factor(shapes: Shapes, stem: int) -> float:
@@ -130,6 +132,12 @@ def _widen_factor(shapes: Shapes, stem: int) -> float:
     for layer in "234":
         # The middle of a bottleneck is as wide as a basic block's way out.
         names = (f"layer{layer}.0.conv1.weight", f"layer{layer}.0.conv1_t.weight")
-        widths += [shapes[name][0] for name in names if name in shapes]
+        widths += [_size(shapes, name, 0) for name in names if name in shapes]
     factor = max(width / full for width, full in zip(widths, _WIDTHS, strict=False))
     return float(factor)
+
+
+def _size(shapes: Shapes, name: str, axis: int) -> int:
+    """Axis 0 of a weight: what goes out; axis 1: what comes in, per group. 0 where there is none."""
+    shape = shapes.get(name, ())
+    return shape[axis] if axis < len(shape) else 0

@@ -78,7 +78,6 @@ _HARA: Final = Training(
                 for classes in (700, 1039)
             ),
             *(("resnet3d", 50, classes) for classes in (1139, 800, 339, 439, 100)),
-            *(("r2plus1d", depth, classes) for depth in (18, 34, 50) for classes in (700, 1039)),
         ]
     ),
 )

@@ -5,6 +5,7 @@ Runs in the bounded child of `check_in`. Tensors may still lie in the mapped fil
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -112,9 +113,33 @@ def _refuse_strange(tensors: dict[str, Tensor], max_values: int) -> None:
         raise BadCheckpoint(
             f"the file holds tensors that are no weights: {'; '.join(faults[:_MOST_NAMED])}{more}"
         )
+    _refuse_shared(tensors)
     values = sum(tensor.numel() for tensor in tensors.values())
     if values > max_values:
         raise BadCheckpoint(f"the tensors have {values} values together where {max_values} are allowed")
+
+
+def _refuse_shared(tensors: dict[str, Tensor]) -> None:
+    """Refuse weights that lie in the same memory, as no network of ours has them.
+
+    A damaged file that names one storage twice would load without a word otherwise, half of it wrong.
+    """
+    spans = sorted(
+        (tensor.data_ptr(), tensor.data_ptr() + _extent(tensor) * tensor.element_size(), name)
+        for name, tensor in tensors.items()
+        if tensor.numel() and tensor.is_floating_point()
+    )
+    for (_, end, name), (start, _, other) in pairwise(spans):
+        if start < end:
+            raise BadCheckpoint(
+                f"{_short(name)} and {_short(other)} are the same memory in this file: it is damaged, or holds tied "
+                "weights, which no network here has"
+            )
+
+
+def _extent(tensor: Tensor) -> int:
+    """Values from its first to its last in memory."""
+    return 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
 
 
 def _strange(name: str, tensor: Tensor) -> str | None:
@@ -128,6 +153,8 @@ def _strange(name: str, tensor: Tensor) -> str | None:
         return f"without values ({tensor.device})"
     if tensor.dtype not in (*_FLOATS, *_INTEGERS):
         return f"of type {tensor.dtype}"
+    if tensor.numel() > _extent(tensor):
+        return "a view that repeats its values"
     if tensor.dim() > 5:
         return f"a tensor of {tensor.dim()} dimensions"
     return None

@@ -83,9 +83,7 @@ def test_more_classes(classes: int, a: int, b: int) -> None:
     ids=str,
 )
 def test_denoising(arguments: dict[str, Any], parameters: int) -> None:
-    assert (
-        counts(built("resnet3d", shortcut="A", **arguments), (1, 3, 40, 112, 112)).parameters == parameters
-    )
+    assert counts(built("resnet3d", shortcut="A", **arguments), (1, 3, 40, 112, 112)).parameters == parameters
 
 
 def test_attention_is_counted_for_itself() -> None:

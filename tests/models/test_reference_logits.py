@@ -29,7 +29,12 @@ FULL: list[tuple[str, dict[str, Any], Reference, dict[str, Any]]] = [
 SMALL: list[tuple[str, dict[str, Any], Reference, dict[str, Any]]] = [
     ("resnet3d", {"depth": 10, "widen_factor": 0.1, **A}, hara, A),
     ("resnet3d", {"depth": 34, "widen_factor": 0.1, **A}, hara, A),
-    ("resnet3d", {"depth": 10, "widen_factor": 0.1, **A, "cut_shortcut_gradient": True}, hara, {**A, "cut": True}),
+    (
+        "resnet3d",
+        {"depth": 10, "widen_factor": 0.1, **A, "cut_shortcut_gradient": True},
+        hara,
+        {**A, "cut": True},
+    ),
     ("resnet3d", {"depth": 50, "widen_factor": 0.1, **A}, hara, A),
     ("resnet3d", {"depth": 101, "widen_factor": 0.05, **B}, hara, B),
     (
