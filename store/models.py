@@ -8,7 +8,7 @@ anything. A row is written once its bytes are complete, so that nobody ever sees
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
@@ -136,7 +136,7 @@ def taken(name: str) -> Conflict:
 
 def get(session: Session, name: str) -> RegisteredModel:
     """The model. Raises `NotFound`, naming those that are registered."""
-    row = session.get(ModelTable, name)
+    row = _row(session, name)
     if row is None:
         raise _unknown(session, name)
     return _value(session, row)
@@ -144,7 +144,7 @@ def get(session: Session, name: str) -> RegisteredModel:
 
 def hold(session: Session, name: str) -> RegisteredModel:
     """As `get`, and the model stays until the transaction ends: what is written in it may refer to the model."""
-    row = session.get(ModelTable, name, with_for_update={"read": True}, populate_existing=True)
+    row = _row(session, name, with_for_update={"read": True}, populate_existing=True)
     if row is None:
         raise _unknown(session, name)
     return _value(session, row)
@@ -152,7 +152,7 @@ def hold(session: Session, name: str) -> RegisteredModel:
 
 def find(session: Session, name: str) -> RegisteredModel | None:
     """The model, if there is one of that name."""
-    row = session.get(ModelTable, name)
+    row = _row(session, name)
     return None if row is None else _value(session, row)
 
 
@@ -215,7 +215,12 @@ def name_in(subject: str) -> str:
 
 
 def _locked(session: Session, name: str) -> ModelTable | None:
-    return session.get(ModelTable, name, with_for_update=True, populate_existing=True)
+    return _row(session, name, with_for_update=True, populate_existing=True)
+
+
+def _row(session: Session, name: str, **how: Any) -> ModelTable | None:
+    """The row of that name; PostgreSQL does not even compare with a text that holds a NUL."""
+    return None if "\0" in name else session.get(ModelTable, name, **how)
 
 
 def _insert(

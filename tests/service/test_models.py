@@ -23,7 +23,8 @@ from multav import cli
 from multav.client import Client, ServiceProblem
 from multav.geometry import InputGeometry
 from multav.model_card import ModelCard
-from service import model_door
+from multav.video.probe import probe
+from service import door, model_door
 from store import blobs, jobs, models
 from store.settings import Settings
 from store.tables import BlobTable, ModelTable
@@ -301,9 +302,24 @@ def test_the_shipped_model_stays_also_where_another_is_the_default(
         problem(service.client.delete("/v1/models/mine"), 409, "conflict")
 
 
+def test_a_model_that_goes_while_the_video_is_probed(service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The door has looked the model up, and has not yet written the job."""
+    stored(service, "fleeting")
+
+    def meanwhile(*arguments: Any) -> Any:
+        assert service.client.delete("/v1/models/fleeting").status_code == 204
+        return probe(*arguments)
+
+    monkeypatch.setattr(door, "probe", meanwhile)
+    refused = problem(service.post('{"model": "fleeting"}'), 422, "invalid_spec")
+    assert refused["errors"][0]["pointer"] == "/model"
+    with service.database.read() as session:
+        assert jobs.count_unfinished(session, "fleeting") == 0
+
+
 def test_whoever_posts_while_the_model_goes_is_told(service: Any) -> None:
     """Either the job is there and keeps its model, or the model is gone and nobody has a job without one."""
-    for round_ in range(4):
+    for round_ in range(3):
         name = f"contested-{round_}"
         stored(service, name)
         with ThreadPoolExecutor(5) as pool:

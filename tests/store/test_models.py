@@ -51,6 +51,14 @@ def test_an_upload_is_registered_once_and_takes_no_ones_place(database: Database
         assert models.listed(session).items == (second, first)
 
 
+def test_a_name_that_no_model_can_have(database: Database) -> None:
+    with database.read() as session:
+        for name in ("a\0b", "", "../etc", "x" * 5000):
+            assert models.find(session, name) is None
+            with pytest.raises(NotFound):
+                models.get(session, name)
+
+
 def test_a_name_has_an_end(database: Database) -> None:
     added(database, name="n" * 100)
     with pytest.raises(InvalidSpec) as refused:
