@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 import torch
 
 from models.architectures import build
 from multav import cli
 from multav.attack_request import AttackRequest
+from multav.client import ServiceProblem
 from multav.geometry import InputGeometry
 from multav.model_card import ModelCard
 from store import jobs
@@ -112,6 +114,24 @@ def test_a_job_whose_model_is_gone_ends_and_says_so(own: Any, video: Path) -> No
     ended = own.finished(job.id)
     assert (ended["state"], ended["problem"]["code"]) == ("failed", "not_found")
     assert "'gone'" in ended["problem"]["detail"]
+
+
+def peak_megabytes(process: psutil.Process) -> float:
+    """The most memory that the process has ever had."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1024
+
+
+def test_a_large_file_is_never_whole_in_the_services_memory(own: Any, tmp_path: Path) -> None:
+    large = tmp_path / "large.pth"
+    with large.open("wb") as file:
+        file.truncate(300 * 2**20)
+    api = own.part("uvicorn")
+    before = peak_megabytes(api)
+    with pytest.raises(ServiceProblem) as refused:
+        own.client.import_model(large)
+    assert refused.value.http_status == 422
+    assert peak_megabytes(api) < before + 60
 
 
 def test_bad_files_are_refused_and_the_service_goes_on(own: Any, legacy: Path) -> None:
