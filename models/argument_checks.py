@@ -3,7 +3,6 @@
 A wrong type is a `TypeError`, a wrong value a `ValueError`; both say what would have been right.
 """
 
-import math
 from collections.abc import Iterable
 from typing import Any, Final, TypeVar
 
@@ -16,7 +15,7 @@ def whole_number(name: str, value: Any, *, least: int, most: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name}={value!r:.60} must be a whole number from {least} to {most}")
     if not least <= value <= most:
-        raise ValueError(f"{name}={_shown(value)} must be from {least} to {most}")
+        raise ValueError(f"{name}={value!r:.60} must be from {least} to {most}")
     return value
 
 
@@ -24,9 +23,9 @@ def factor(name: str, value: Any, *, most: float) -> float:
     """`value` as a float if it is a number above 0, at most `most`."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise TypeError(f"{name}={value!r:.60} must be a number above 0 and at most {most:g}")
-    # A whole number may be too large to become a float.
-    if not 0 < value <= most or not math.isfinite(value):
-        raise ValueError(f"{name}={_shown(value)} must be above 0 and at most {most:g}")
+    # As it is: a whole number may be too large to become a float.
+    if not 0 < value <= most:
+        raise ValueError(f"{name}={value!r:.60} must be above 0 and at most {most:g}")
     return float(value)
 
 
@@ -36,9 +35,8 @@ def one_of(name: str, value: Any, choices: Iterable[Choice]) -> Choice:
     for choice in allowed:
         if type(value) is type(choice) and value == choice:
             return choice
-    if not isinstance(value, str | int) or isinstance(value, bool):
-        raise TypeError(f"{name}={value!r:.60} must be one of {_listed(allowed)}")
-    raise ValueError(f"{name}={_shown(value)} is not one of {_listed(allowed)}")
+    error = ValueError if type(value) in map(type, allowed) else TypeError
+    raise error(f"{name}={value!r:.60} is not one of {_listed(allowed)}")
 
 
 def flag(name: str, value: Any) -> bool:
@@ -60,13 +58,6 @@ def scaled_widths(widths: Iterable[int], widen_factor: Any, *, most: float = 4) 
     if min(scaled) < 1:
         raise ValueError(f"widen_factor={times:g} leaves no channel")
     return scaled
-
-
-def _shown(value: object) -> str:
-    # Python refuses to print whole numbers of thousands of digits.
-    if isinstance(value, int) and abs(value) > 10**18:
-        return "(a number of more than 18 digits)"
-    return f"{value!r:.60}"
 
 
 def _listed(choices: Iterable[object]) -> str:

@@ -34,10 +34,12 @@ class Attention(nn.Module):
             # (d, N) x (N, C) -> (d, C), then (N, d) x (d, C) -> (N, C)
             return queries @ (keys.transpose(-1, -2) @ values / values.shape[-2])
         size = queries.shape[-1]
-        # The fused kernels want one size for all three; zeros change no product.
+        # Without a word, torch makes the whole matrix unless all three are of one size and lie in memory position by
+        # position. Zeros change no product.
         missing = (0, values.shape[-1] - size)
+        queries, keys = functional.pad(queries, missing), functional.pad(keys, missing)
         return functional.scaled_dot_product_attention(
-            functional.pad(queries, missing), functional.pad(keys, missing), values, scale=size**-0.5
+            queries.contiguous(), keys.contiguous(), values.contiguous(), scale=size**-0.5
         )
 
     def multiply_adds(self, queries: tuple[int, ...], values: tuple[int, ...]) -> int:

@@ -12,9 +12,10 @@ from models.folded_batch_norm import watched
 class FoldedSequence(nn.Sequential):
     """`nn.Sequential`, with its keys and its result up to float rounding. Sequences of this kind may hold others."""
 
-    def __init__(self, *layers: nn.Module, convolutions: Convolutions) -> None:
+    def __init__(self, *layers: nn.Module, convolutions: Convolutions | None = None) -> None:
         super().__init__(*layers)
-        self.normalised = convolutions.normalised
+        # A slice of a sequence is made of its layers alone.
+        self.normalised = (convolutions or Convolutions()).normalised
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, T, H, W) -> what the layers make of it."""
