@@ -6,7 +6,7 @@ import re
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,8 @@ from starlette.concurrency import run_in_threadpool
 
 from models.check_in import check_in
 from models.check_in_limits import CheckInLimits
-from multav.errors import Conflict, MalformedRequest, QueueFull
+from multav.errors import BadCheckpoint, Conflict, MalformedRequest, QueueFull
+from multav.model_card import read_card
 from multav.model_upload import ModelUpload
 from service.context import Context
 from service.door import Accepted
@@ -91,13 +92,25 @@ def _known(context: Context, asked: ModelUpload, submission: Submission, order: 
             # A checkpoint that was downloaded from here and comes back as it is.
             same = models.with_sha256(session, sha256)
         if same is None and asked.name:
-            in_the_way = models.find(session, models.full_name(asked.name, asked.version))
+            version = _version(asked, submission.upload.path)
+            in_the_way = models.find(session, models.full_name(asked.name, version))
             if in_the_way is not None and in_the_way.sha256 != sha256:
                 raise models.taken(in_the_way.name)
     return None if same is None else _answer(context, order, lambda _: (same, False))
 
 
+def _version(asked: ModelUpload, path: Path) -> str:
+    """The version that the model will have: as asked for, or as its card says if it has one."""
+    if "version" not in asked.model_fields_set:
+        with suppress(BadCheckpoint):
+            return read_card(path).version
+    return asked.version
+
+
 def _check_in(context: Context, asked: ModelUpload, upload: Upload, order: _Order) -> Accepted:
+    same = _same_meanwhile(context, order)
+    if same is not None:
+        return same
     with tempfile.TemporaryDirectory(prefix="multav-check-in-") as folder:
         native = Path(folder) / "native.safetensors"
         # A checkpoint without a name is called after its file.
@@ -105,16 +118,29 @@ def _check_in(context: Context, asked: ModelUpload, upload: Upload, order: _Orde
         named.mkdir()
         source = upload.path.rename(named / _plain(upload.filename))
         checked = check_in(source, native, asked, check_in_limits(context.settings))
-        with context.database.read() as session:
-            in_the_way = models.find(session, models.name_of(checked.card))
-        if in_the_way is not None and in_the_way.sha256 != checked.sha256:
-            # Told before a gigabyte is stored.
-            raise models.taken(in_the_way.name)
+        # Told before a gigabyte is stored.
+        same = _same_meanwhile(context, order)
+        if same is not None:
+            return same
+        _refuse_taken(context, models.name_of(checked.card))
         with native.open("rb") as file:
             blob = blobs.write(context.database, file)
     return _answer(
         context, order, lambda session: models.add(session, checked.card, blob, upload_hash=order.meaning)
     )
+
+
+def _same_meanwhile(context: Context, order: _Order) -> Accepted | None:
+    """The answer, if the same request was registered while this one waited or was looked into."""
+    with context.database.read() as session:
+        same = models.uploaded_as(session, order.meaning)
+    return None if same is None else _answer(context, order, lambda _: (same, False))
+
+
+def _refuse_taken(context: Context, name: str) -> None:
+    with context.database.read() as session:
+        if models.find(session, name) is not None:
+            raise models.taken(name)
 
 
 def _answer(

@@ -247,11 +247,11 @@ def _insert(
                 )
             )
     except IntegrityError:
-        # Somebody else took the name in the same moment; the same bytes are as good as ours.
-        known = find(session, name)
+        # Somebody else took the name in the same moment; the same bytes, or of the same request, are as good as ours.
+        known = _row(session, name)
         if known is None:
             raise Conflict("the bytes were deleted while the model was registered: send it again") from None
-        if known.sha256 != sha256:
+        if known.sha256 != sha256 and (upload_hash is None or known.upload_hash != upload_hash):
             raise taken(name) from None
     return get(session, name)
 

@@ -260,6 +260,18 @@ def test_a_full_house_says_when_to_come_back(
     problem(full, 429, "queue_full")
 
 
+def test_the_same_upload_twice_at_once_is_one_model(service: Any, native: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        twice = [pool.submit(post, service, native, {"name": "native", "version": "7"}) for _ in range(2)]
+        answers = [each.result() for each in twice]
+    assert sorted(answer.status_code for answer in answers) == [200, 201], [each.text for each in answers]
+    assert answers[0].json() == answers[1].json()
+    # The card keeps its version where nothing is said of it: its name is not that of the first version.
+    content = service.client.get("/v1/models/native@7/content").content
+    other = post(service, content, {"name": "native", "description": "changed"})
+    assert "native@7" in problem(other, 409, "conflict")["detail"]
+
+
 def stored(service: Any, name: str, seed: int = 0) -> models.RegisteredModel:
     """A model of nothing but a name: enough for everything but running it."""
     blob = blobs.write(service.database, BytesIO(f"{name} {seed}".encode()))

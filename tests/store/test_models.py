@@ -150,6 +150,16 @@ def test_of_uploads_at_once_one_gets_the_name(database: Database) -> None:
         assert sum(bool(sha256) for sha256 in pool.map(upload, range(6))) == 1
 
 
+def test_the_same_upload_at_once_is_one_model_whatever_its_bytes(database: Database) -> None:
+    """Bytes that were made twice of one file may differ, as the time that trying it took."""
+
+    def upload(number: int) -> str:
+        return added(database, b"weights %d" % number, "same").sha256
+
+    with ThreadPoolExecutor(6) as pool:
+        assert len(set(pool.map(upload, range(6)))) == 1
+
+
 def test_models_of_the_first_schema_keep_their_bytes(empty_url: str) -> None:
     migrate(empty_url)
     database = Database(empty_url)
