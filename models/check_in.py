@@ -26,6 +26,8 @@ from multav.sandbox.child import Child, ChildFailed
 _MODULE: Final = "models.check_in_child"
 _LIBRARIES: Final = ("torch", "numpy", "numba", "llvmlite", "safetensors", "pydantic", "typing_extensions")
 _HEADER_ROOM: Final = 64 * 2**20
+_LEAST_MEMORY: Final = 3 * 2**30
+"""Address space for torch itself (0.8 GiB) and the smoke test; the file may cost four times its size on top."""
 _CHUNK: Final = 1 << 20
 _LONGEST_DETAIL: Final = 4000
 _MOST_ERRORS: Final = 50
@@ -68,9 +70,10 @@ def check_in(
             "file_name": source.name,
             "source_sha256": source_sha256,
         }
-        _run(file, out, message, limits)
+        _run(file, out, message, _for_a_file(limits, os.fstat(file).st_size))
         card = read_card(made)
-        if card.source_sha256 != source_sha256 or not (card.smoke or {}).get("passed"):
+        said = (card.source_sha256, upload.name or card.name, (card.smoke or {}).get("passed"))
+        if said != (source_sha256, card.name, True):
             raise BadCheckpoint(
                 "the converted checkpoint is not what was checked: the file took over its reader"
             )
@@ -79,6 +82,12 @@ def check_in(
         size = made.stat().st_size
         made.replace(destination)
     return CheckedIn(card, sha256, size, source_sha256)
+
+
+def _for_a_file(limits: CheckInLimits, size: int) -> CheckInLimits:
+    """So that a small file, however it was made, cannot ask for the memory of a large one."""
+    memory = min(limits.memory_bytes, _LEAST_MEMORY + 4 * size)
+    return limits.model_copy(update={"memory_bytes": memory})
 
 
 def _run(file: int, out: int, message: dict[str, Any], limits: CheckInLimits) -> None:

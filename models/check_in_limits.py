@@ -10,8 +10,10 @@ class CheckInLimits(BaseModel):
 
     max_bytes: int = Field(2 * 2**30, gt=0, description="size of the file")
     max_values: int = Field(500_000_000, gt=0, description="values in all tensors of the network together")
-    wall_seconds: float = Field(600.0, gt=0, description="waiting for the child process, all together")
-    stall_seconds: float = Field(600.0, gt=0, description="waiting for the child process without a byte")
-    cpu_seconds: int = Field(600, gt=0, description="processor time of the child process (RLIMIT_CPU)")
-    memory_bytes: int = Field(8 * 2**30, gt=0, description="address space of the child process (RLIMIT_AS)")
+    wall_seconds: float = Field(300.0, gt=0, description="waiting for the child process, all together")
+    stall_seconds: float = Field(300.0, gt=0, description="waiting for the child process without a byte")
+    cpu_seconds: int = Field(240, gt=0, description="processor time of the child process (RLIMIT_CPU)")
+    memory_bytes: int = Field(
+        6 * 2**30, gt=0, description="address space of the child process (RLIMIT_AS), less for small files"
+    )
     threads: int = Field(1, ge=1, le=64, description="threads of the smoke test")

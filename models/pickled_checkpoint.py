@@ -19,7 +19,8 @@ from multav.errors import BadCheckpoint
 _MOST_ENTRIES: Final = 100_000
 _CHUNK: Final = 1 << 20
 _ZIP: Final = b"PK\x03\x04"
-_GLOBAL: Final = re.compile(r"(?:GLOBAL|global|function|class)[: ]+`?([A-Za-z_][\w.]*\.[\w.]+)")
+_GLOBAL: Final = re.compile(r"GLOBAL ([\w.]+)")
+_REASON: Final = "WeightsUnpickler error:"
 _LATER: Final = "save it again with torch.save(model.state_dict(), path)"
 
 
@@ -111,7 +112,7 @@ def _words(error: str) -> str:
         return (
             f"the file asks for {found[1]!r}, which is more than weights, and nothing of it was run: {_LATER}"
         )
-    return _damaged(UnpicklingError(error))
+    return _damaged(UnpicklingError(error.partition(_REASON)[2].strip()))
 
 
 def _damaged(error: Exception) -> str:

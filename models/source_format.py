@@ -13,15 +13,15 @@ def source_format(
 ) -> SourceFormat:
     """The format of a file by what was recognised in it and what lay beside its state dict.
 
-    Hara's code of 2018 saved the DataParallel wrapper, so every name begins with `module.`; since 2019 it is taken
-    off, and the scheduler is saved as well.
+    Hara's code saves the network's name as `arch` beside the state dict; since 2019 the scheduler too. In 2018 it saved
+    the DataParallel wrapper, so every name begins with `module.` (but in files made for machines without a GPU).
     """
     if card:
         return "multav"
     if found is not None and found.family == "torchvision":
         return "torchvision"
-    if found is not None and data_parallel:
-        return "hara-2018"
     if found is not None and {"arch", "scheduler"} <= beside:
         return "hara"
+    if found is not None and (data_parallel or "arch" in beside):
+        return "hara-2018"
     return "safetensors" if safetensors else "state-dict"

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from multav.errors import BadCheckpoint
 from multav.geometry import InputGeometry
+from multav.validation import field_errors
 
 METADATA_KEY = "multav"
 _LARGEST_HEADER = 16 * 2**20
@@ -77,4 +78,5 @@ def card_of(data: bytes) -> ModelCard:
     try:
         return ModelCard.model_validate_json(metadata[METADATA_KEY])
     except ValidationError as error:
-        raise BadCheckpoint(f"the checkpoint's model card is not valid: {error}") from error
+        wrong = "; ".join(f"{each['pointer'] or '/'}: {each['detail']}" for each in field_errors(error)[:5])
+        raise BadCheckpoint(f"the checkpoint's model card is not valid: {wrong}") from error

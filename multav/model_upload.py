@@ -100,6 +100,12 @@ class ModelUpload(BaseModel):
     )
     version: str = Field("1", pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,49}$")
 
+    @field_validator("geometry", "arguments", mode="before")
+    @classmethod
+    def _nothing_said(cls, value: Any) -> Any:
+        """Null says as much as leaving it out."""
+        return {} if value is None else value
+
     @field_validator("classes")
     @classmethod
     def _distinct(cls, classes: Any) -> Any:

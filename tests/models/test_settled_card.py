@@ -199,6 +199,9 @@ def test_a_file_without_a_name() -> None:
     [
         (A, {"data_parallel": True, "beside": frozenset({"arch", "optimizer"})}, "hara-2018"),
         (A, {"beside": frozenset({"arch", "optimizer", "scheduler"})}, "hara"),
+        (A, {"beside": frozenset({"arch", "optimizer"})}, "hara-2018"),
+        (A, {"data_parallel": True}, "hara-2018"),
+        (A, {"data_parallel": True, "beside": frozenset({"arch", "scheduler"})}, "hara"),
         (A, {}, "state-dict"),
         (A, {"safetensors": True}, "safetensors"),
         (R3D, {}, "torchvision"),

@@ -201,7 +201,7 @@ def test_a_step_whose_gradient_is_that_of_its_neighbourhood_passes() -> None:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_passes(architecture: str) -> None:
     torch.manual_seed(0)
-    described = card(architecture, **SMALL.get(architecture, {}))
+    described = card(architecture, frames=4, size=16, **SMALL.get(architecture, {}))
     report = smoke_test(PixelClassifier(build(described), described))
     assert report.faults == ()
     assert report.gradient_error is not None
