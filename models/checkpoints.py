@@ -5,13 +5,13 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from models.architectures import build
 from models.pixel_classifier import PixelClassifier
 from models.tensor_faults import tensor_faults
 from multav.errors import BadCheckpoint
-from multav.model_card import METADATA_KEY, ModelCard, card_of
+from multav.model_card import METADATA_KEY, ModelCard, card_of, read_card
 
 
 def save(classifier: PixelClassifier, path: Path | str, *, dtype: torch.dtype = torch.float16) -> None:
@@ -28,21 +28,21 @@ def save(classifier: PixelClassifier, path: Path | str, *, dtype: torch.dtype = 
 def load(source: Path | str | bytes) -> PixelClassifier:
     """The classifier in a file or in its bytes, in eval mode, float32, on the CPU.
 
-    Raises `BadCheckpoint` when the bytes are not safetensors, hold no valid card, or hold tensors that are
-    missing, unexpected, of a wrong shape or not finite (each is named).
+    A file is mapped, not read: memory holds the network and nothing else. Raises `BadCheckpoint` when the bytes are not
+    safetensors, hold no valid card, or hold tensors that are missing, unexpected, of a wrong shape or not finite (each
+    is named).
     """
-    data = source if isinstance(source, bytes) else Path(source).read_bytes()
-    card = card_of(data)
+    card = card_of(source) if isinstance(source, bytes) else read_card(Path(source))
     try:
-        tensors = load_tensors(data)
+        tensors = load_tensors(source) if isinstance(source, bytes) else load_file(source)
     except (SafetensorError, ValueError, KeyError) as error:
         raise BadCheckpoint(f"the checkpoint of {card.name!r} is damaged: {error}") from error
     backbone = build(card)
-    expected = backbone.state_dict()
-    faults = tensor_faults(tensors, expected)
+    faults = tensor_faults(tensors, backbone.state_dict())
     if faults:
         raise BadCheckpoint(
             f"the checkpoint of {card.name!r} does not fit {card.architecture}: {'; '.join(faults)}"
         )
-    backbone.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
+    # Converts each tensor as it copies it; a converted dictionary would be the network a second time.
+    backbone.load_state_dict(tensors)
     return PixelClassifier(backbone, card).eval()

@@ -15,6 +15,7 @@ from multav.cli_options import parser
 from multav.client import Client, ServiceProblem
 from multav.job_display import follow, show_failure, show_result
 from multav.local_file import existing_file, usable_folder
+from multav.model_commands import run_models
 from multav.terminal import terminal
 
 
@@ -117,12 +118,13 @@ def _kinds(client: Client, _: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _models(client: Client, _: argparse.Namespace, console: Console) -> int:
-    for model in client.models():
-        mark = " (default)" if model["default"] else ""
-        console.print(f"[bold]{escape(model['name'])}[/]{mark}  {escape(model['description'])}")
-        console.print(f"    classes: {', '.join(model['classes'])}", markup=False)
-    return 0
+def _models(client: Client, options: argparse.Namespace, console: Console) -> int:
+    if options.action == "import":
+        try:
+            existing_file(options.checkpoint)
+        except OSError as error:
+            raise _WrongPath(error) from error
+    return run_models(client, options, console)
 
 
 _RUN: dict[str, Callable[[Client, argparse.Namespace, Console], int]] = {

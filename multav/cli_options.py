@@ -1,7 +1,6 @@
 """What the `multav` command takes: its subcommands and options, each with its meaning and default."""
 
 import argparse
-import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
@@ -9,6 +8,8 @@ from typing import Any, get_args
 from multav.attack_request import AttackRequest
 from multav.attacks.catalogue import ATTACKS
 from multav.client import service_url
+from multav.model_options import add_models
+from multav.name_value import setting
 from multav.video.formats import DEFAULT_CRF
 
 _EPILOG = """\
@@ -18,6 +19,7 @@ examples:
   multav attack clip.mp4 --label "pan left" --targeted --steps 20
   multav attack clip.mp4 --kind multav-roa --set size=40 --set placement=gradient
   multav kinds                                         threat models and their settings
+  multav models import resnet.pth --classes ucf101     bring your own model; `multav attack --model` names it
   multav job JOB                                       a job as JSON; `multav cancel JOB` stops it
 
 `multav COMMAND --help` lists the options of a command.
@@ -71,8 +73,14 @@ def parser() -> argparse.ArgumentParser:
         "list the threat models",
         "List the attack kinds of the service, each with its equation, source and default settings.",
     )
-    _command(
-        commands, "models", "list the registered models", "List the models of the service with their classes."
+    add_models(
+        _command(
+            commands,
+            "models",
+            "list the registered models, or import, show or delete one",
+            "Without an action: list the models of the service with their classes.",
+        ),
+        _command,
     )
     return whole
 
@@ -134,7 +142,7 @@ def _add_attack(command: argparse.ArgumentParser) -> None:
     attack.add_argument(
         "--set",
         action="append",
-        type=_setting,
+        type=setting,
         default=[],
         metavar="NAME=VALUE",
         dest="settings",
@@ -246,17 +254,6 @@ def _choices(name: str) -> tuple[str, ...]:
 def _whole_numbers(text: str) -> list[int]:
     """Numbers between commas."""
     return [int(number) for number in text.split(",")]
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    """A name and its value: what JSON makes of the text, else the text itself."""
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
 
 
 def _label(text: str) -> int | str:

@@ -1,4 +1,4 @@
-"""A small client of the HTTP service: post a video, follow its job, fetch what it made."""
+"""A small client of the HTTP service: post a video, follow its job, fetch what it made; register models."""
 
 import json
 import re
@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self, cast
+from urllib.parse import quote
 
 import httpx
 
@@ -17,6 +18,8 @@ Json = dict[str, Any]
 _FINISHED = frozenset({"succeeded", "failed", "cancelled"})
 # Uploads and downloads may take long, answers may not.
 _TIMEOUT = httpx.Timeout(30.0, write=300.0)
+# A checkpoint is read and tried before it is answered.
+_CHECK_IN_TIMEOUT = httpx.Timeout(30.0, write=300.0, read=900.0)
 _SCHEME = re.compile(r"https?:|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
@@ -114,13 +117,7 @@ class Client:
 
     def download(self, artifact_id: str, path: Path) -> None:
         """Write an artifact's bytes to `path`."""
-        with self._http.stream("GET", f"/v1/artifacts/{artifact_id}/content") as answer:
-            if answer.is_error:
-                answer.read()
-                _body(answer)
-            with path.open("wb") as file:
-                for chunk in answer.iter_bytes(2**20):
-                    file.write(chunk)
+        self._fetch(f"/v1/artifacts/{artifact_id}/content", path)
 
     def download_all(self, job_id: str, folder: Path) -> dict[str, Path]:
         """Write everything that the job made into `folder`; the paths by role."""
@@ -133,9 +130,51 @@ class Client:
         return paths
 
     def models(self) -> list[Json]:
-        """The registered models."""
-        items: list[Json] = self._json("GET", "/v1/models")["items"]
-        return items
+        """The registered models, newest first."""
+        items: list[Json] = []
+        query: dict[str, str] = {}
+        while True:
+            page = self._json("GET", "/v1/models", params=query)
+            items += page["items"]
+            if not page.get("next_cursor"):
+                return items
+            query = {"cursor": page["next_cursor"]}
+
+    def model(self, name: str) -> Json:
+        """A registered model."""
+        return self._json("GET", _model_path(name))
+
+    def import_model(
+        self,
+        checkpoint: Path,
+        spec: Mapping[str, Any] | None = None,
+        *,
+        key: str | None = None,
+        on_sent: Callable[[int], None] | None = None,
+    ) -> Json:
+        """Upload a checkpoint and return the registered model, once the service has read and tried it.
+
+        `spec` is the part of that name in `POST /v1/models`; `on_sent` hears how many bytes of the file have been read.
+        """
+        with checkpoint.open("rb") as file:
+            return self._json(
+                "POST",
+                "/v1/models",
+                files={"checkpoint": (checkpoint.name, cast(BinaryIO, _Told(file, on_sent)))},
+                data={"spec": json.dumps(dict(spec or {}))},
+                headers={"Idempotency-Key": key} if key else {},
+                timeout=_CHECK_IN_TIMEOUT,
+            )
+
+    def delete_model(self, name: str) -> None:
+        """Delete a model that no job uses."""
+        answer = self._http.delete(_model_path(name))
+        if answer.is_error:
+            _body(answer)
+
+    def download_model(self, name: str, path: Path) -> None:
+        """Write a model's native checkpoint to `path`."""
+        self._fetch(f"{_model_path(name)}/content", path)
 
     def attack_kinds(self) -> list[Json]:
         """The threat models that the service knows."""
@@ -154,6 +193,15 @@ class Client:
                 elif line.startswith("data:"):
                     yield event, json.loads(line.removeprefix("data:"))
 
+    def _fetch(self, address: str, path: Path) -> None:
+        with self._http.stream("GET", address) as answer:
+            if answer.is_error:
+                answer.read()
+                _body(answer)
+            with path.open("wb") as file:
+                for chunk in answer.iter_bytes(2**20):
+                    file.write(chunk)
+
     def _json(self, method: str, path: str, **arguments: Any) -> Json:
         return _body(self._http.request(method, path, **arguments))
 
@@ -164,6 +212,33 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._http.close()
+
+
+class _Told:
+    """A file that says how far it has been read."""
+
+    def __init__(self, file: BinaryIO, on_read: Callable[[int], None] | None) -> None:
+        self._file = file
+        self._on_read = on_read
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        data = self._file.read(size)
+        if self._on_read is not None:
+            self._on_read(self._file.tell())
+        return data
+
+    def seek(self, *where: int) -> int:
+        """As of any file."""
+        return self._file.seek(*where)
+
+    def fileno(self) -> int:
+        """As of any file; the length of the request is asked of it."""
+        return self._file.fileno()
+
+
+def _model_path(name: str) -> str:
+    return f"/v1/models/{quote(name, safe='@')}"
 
 
 def _body(answer: httpx.Response) -> Json:

@@ -12,6 +12,7 @@
     ├── OutputTooLarge         413  the requested output would pass a limit
     ├── EncodingFailed         500  the encoder did not produce a file
     ├── BadCheckpoint          422  a checkpoint cannot be read or does not fit its card
+    ├── BadOwnModel            500  the operator's own code makes no model that can be used
     ├── NotFound               404
     ├── Conflict               409  the state of the thing forbids the request
     ├── IdempotencyMismatch    422  an Idempotency-Key was used before with another body
@@ -129,6 +130,12 @@ class BadCheckpoint(MultavError):
     """A checkpoint cannot be read, or its tensors do not fit its card."""
 
     status, code, title = 422, "bad_checkpoint", "The checkpoint cannot be used"
+
+
+class BadOwnModel(MultavError):
+    """The operator's own code cannot be loaded, or makes no classifier of clips, or another one than before."""
+
+    status, code, title = 500, "bad_own_model", "The operator's model cannot be used"
 
 
 class NotFound(MultavError):

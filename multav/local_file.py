@@ -10,7 +10,7 @@ def existing_file(path: Path | str) -> Path:
     """
     path = Path(path)
     if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder: name one video file in it")
+        raise IsADirectoryError(f"{path} is a folder: name one file in it")
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}")
     return path

@@ -15,7 +15,8 @@ from store.settings import PREFIX, Settings, load_settings
 _EPILOG = """\
 parts:
   (none)      everything on this machine: SQLite, Valkey, worker, sweeper, API; Ctrl-C stops it
-  migrate     bring the database's schema up to date and register the shipped models, then end
+  migrate     bring the database's schema up to date and register the models of the code and of
+              MULTAV_MODELS_DIR, then end
   api         the HTTP API alone
   worker      a worker alone, started again when it dies or takes no work
   sweeper     the sweeper alone

@@ -16,6 +16,8 @@ from store.database import Database
 from store.queue import Queue
 from store.settings import Settings, load_settings
 
+# A multipart body is a little more than the file in it: the specification, and the lines between the parts.
+_BESIDE_THE_FILE = 2**16
 _DESCRIPTION = """\
 POST a video, get its adversarial version, verified after encoding. Attacks are multiplicative (MultAV, under a
 ratio bound) or additive. Every error is `application/problem+json` with a stable `code`. Every POST takes an
@@ -41,9 +43,17 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="multav", version="0.1.0", description=_DESCRIPTION, lifespan=lifespan)
     app.state.context = Context(
-        settings, database, queue, threading.BoundedSemaphore(settings.probes_at_once)
+        settings,
+        database,
+        queue,
+        probes=threading.BoundedSemaphore(settings.probes_at_once),
+        check_ins=threading.BoundedSemaphore(settings.check_ins_at_once),
     )
-    app.add_middleware(UploadLimit, most=settings.max_upload_bytes + 2**16)
+    app.add_middleware(
+        UploadLimit,
+        most=settings.max_upload_bytes + _BESIDE_THE_FILE,
+        elsewhere={"/v1/models": settings.max_checkpoint_bytes + _BESIDE_THE_FILE},
+    )
     problems.install(app)
     app.include_router(attacks.router)
     app.include_router(videos.router)

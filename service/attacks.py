@@ -14,6 +14,7 @@ from multav.errors import MalformedRequest
 from service.content import Content, content_response
 from service.context import Context, InContext
 from service.door import accept_attack
+from service.inlined_schema import inline
 from service.jobs import job_headers, read_job
 from service.problems import problems, stored_problem_response
 from service.representations import JobView
@@ -40,7 +41,7 @@ def _request_body() -> dict[str, Any]:
         },
         "required": ["video"],
     }
-    inlined = {"spec": _inline(spec, definitions), "with_video": _inline(with_video, definitions)}
+    inlined = {"spec": inline(spec, definitions), "with_video": inline(with_video, definitions)}
     return {
         "requestBody": {
             "required": True,
@@ -64,17 +65,6 @@ def _request_body() -> dict[str, Any]:
             },
         }
     }
-
-
-def _inline(schema: Any, definitions: dict[str, Any]) -> Any:
-    """`schema` with every reference to `definitions` replaced by what it stands for."""
-    if isinstance(schema, list):
-        return [_inline(part, definitions) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if "$ref" in schema:
-        return _inline(definitions[schema["$ref"].rsplit("/", 1)[-1]], definitions)
-    return {name: _inline(part, definitions) for name, part in schema.items() if name != "discriminator"}
 
 
 @router.post(

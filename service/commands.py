@@ -16,6 +16,11 @@ def worker_command(settings: Settings) -> list[str]:
     ]
 
 
+def own_models_command() -> list[str]:
+    """Registers the operator's own models, then ends."""
+    return [sys.executable, "-m", "worker.register_own_models"]
+
+
 def sweeper_command() -> list[str]:
     """The sweeper."""
     return [sys.executable, "-m", "worker.sweeper"]

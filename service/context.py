@@ -1,4 +1,4 @@
-"""What every route needs: settings, database, queue, and the door's limit on probes."""
+"""What every route needs: settings, database, queue, and the door's limits on probes and check-ins."""
 
 import threading
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ class Context:
     database: Database
     queue: Queue
     probes: threading.BoundedSemaphore
+    check_ins: threading.BoundedSemaphore
 
 
 def context(request: Request) -> Context:

@@ -1,5 +1,6 @@
 """The door: what is checked before anything is accepted, and how it is accepted, in one transaction."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from service.uploads import Submission, Upload
 from store import blobs, idempotency, jobs, models, videos
 from store.blobs import Blob
 from store.jobs import Job
+from store.models import RegisteredModel
 from store.videos import Video
 
 ATTACKS_ROUTE = "POST /v1/attacks"
@@ -73,6 +75,8 @@ def accept_attack(context: Context, submission: Submission, key: str | None) -> 
     try:
         with context.database.write() as session:
             _refuse_when_full(session, context.settings.max_queued_jobs)
+            # It may have been deleted since it was looked up; from here on it cannot be until the job is there.
+            _model(session, str(request.model), request.model_sha256, models.hold)
             video = _video(session, probed, video_id)
             _refuse_other_bytes(sha256, video.sha256)
             filename = probed.upload.filename if probed else video.filename
@@ -151,21 +155,27 @@ def _resolved(context: Context, request: AttackRequest) -> AttackRequest:
     """The request with its model named and pinned, and its label checked."""
     name = request.model or context.settings.default_model
     with context.database.read() as session:
-        try:
-            model = models.get(session, name)
-        except NotFound as error:
-            raise InvalidSpec(
-                error.detail, errors=[FieldError(pointer="/model", detail=error.detail)]
-            ) from error
-    if request.model_sha256 not in (None, model.sha256):
-        detail = f"the checkpoint of {name!r} has the SHA-256 {model.sha256}"
-        raise InvalidSpec(detail, errors=[FieldError(pointer="/model_sha256", detail=detail)])
+        model = _model(session, name, request.model_sha256, models.get)
     if request.label is not None:
         label_index(request.label, model.card.classes)
     refuse_misfit(request.attack, model.card.geometry)
     return AttackRequest.parse(
         {**request.model_dump(mode="json"), "model": model.name, "model_sha256": model.sha256}
     )
+
+
+def _model(
+    session: Session, name: str, sha256: str | None, read: Callable[[Session, str], RegisteredModel]
+) -> RegisteredModel:
+    """The model, of that SHA-256 if one is asked for. Raises `InvalidSpec` pointing at what is wrong."""
+    try:
+        model = read(session, name)
+    except NotFound as error:
+        raise InvalidSpec(error.detail, errors=[FieldError(pointer="/model", detail=error.detail)]) from error
+    if sha256 not in (None, model.sha256):
+        detail = f"the checkpoint of {name!r} has the SHA-256 {model.sha256}"
+        raise InvalidSpec(detail, errors=[FieldError(pointer="/model_sha256", detail=detail)])
+    return model
 
 
 def _probe(context: Context, upload: Upload) -> _Probed:

@@ -11,13 +11,16 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from typing import Final
 
 from pydantic import SecretStr
 
-from multav.errors import DependencyDown, NotFound
-from service.commands import api_command, sweeper_command, worker_command
+from multav.errors import Conflict, DependencyDown, NotFound
+from multav.own_models import OwnModel, own_models
+from service.commands import api_command, own_models_command, sweeper_command, worker_command
 from service.instance import CannotStart, alone, usable_port
+from service.model_folder import register_folder
 from service.stall import worker_has_stalled
 from service.supervised import Supervised
 from service.supervisor import Supervisor, until_signalled
@@ -52,6 +55,7 @@ def serve_worker(settings: Settings) -> int:
     database = Database(settings.database)
     environment = {**os.environ, **settings.environment()}
     with until_signalled() as stop, Supervisor(stop, settings.shutdown_seconds) as supervisor:
+        _register_own_models(settings, environment, stop)
         worker = supervisor.start(_worker(settings, environment))
         supervisor.watch(lambda: _kill_if_stalled(worker, database, settings))
     database.close()
@@ -59,14 +63,20 @@ def serve_worker(settings: Settings) -> int:
 
 
 def prepare(settings: Settings) -> None:
-    """Bring the schema up to date and register the models that come with the code."""
+    """Bring the schema up to date and register the models that come with the code or lie in the operator's folder."""
     migrate(settings.database)
     database = Database(settings.database)
-    models.register_shipped(database)
     try:
+        models.register_shipped(database)
+        register_folder(database, settings)
         with database.read() as session:
             models.get(session, settings.default_model)
+    except Conflict as error:
+        raise CannotStart(f"a model that comes with the code cannot be registered: {error.detail}") from error
     except NotFound as error:
+        if settings.default_model in _own_models(settings):
+            # The workers make it and register it when they start.
+            return
         raise CannotStart(f"MULTAV_DEFAULT_MODEL={settings.default_model}: {error.detail}") from error
     finally:
         database.close()
@@ -99,6 +109,7 @@ def _serve(settings: Settings, supervisor: Supervisor, lock: int, stop: threadin
         settings = settings.model_copy(update={"broker_url": SecretStr(valkey.url)})
     _wait_for_broker(settings, stop)
     environment = {**os.environ, **settings.environment()}
+    _register_own_models(settings, environment, stop)
     supervisor.start(Supervised("api", api_command(settings), environment, held=(lock,)))
     worker = supervisor.start(_worker(settings, environment, lock))
     supervisor.start(Supervised("sweeper", sweeper_command(), environment, held=(lock,)))
@@ -110,6 +121,32 @@ def _serve(settings: Settings, supervisor: Supervisor, lock: int, stop: threadin
 
     supervisor.watch(each_tick)
     database.close()
+
+
+def _register_own_models(settings: Settings, environment: dict[str, str], stop: threading.Event) -> None:
+    """Have the operator's code tried in a process of its own; what goes wrong there leaves the other models usable."""
+    declared = _own_models(settings)
+    if not declared:
+        return
+    child = Supervised("own models", own_models_command(), environment)
+    child.start()
+    assert child.process is not None, "it was started"
+    deadline = time.monotonic() + settings.check_in_seconds * len(declared)
+    while child.process.poll() is None and time.monotonic() < deadline and not stop.wait(0.05):
+        pass
+    ended = child.process.poll()
+    child.stop(settings.shutdown_seconds)
+    if ended is None and not stop.is_set():
+        _log.error("own models were not ready in time, and those that were not are not registered")
+    elif ended:
+        _log.error("not every own model was registered (exit code %d); the reasons are above", ended)
+
+
+def _own_models(settings: Settings) -> Mapping[str, OwnModel]:
+    try:
+        return own_models(settings.own_models)
+    except ValueError as error:
+        raise CannotStart(str(error)) from error
 
 
 def _worker(settings: Settings, environment: dict[str, str], *held: int) -> Supervised:

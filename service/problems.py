@@ -103,7 +103,7 @@ _TITLES = {
     404: "No such thing",
     409: "The state of the thing forbids it",
     413: "Too large",
-    415: "Not a video",
+    415: "Not a file of a kind that is read here",
     416: "The range is not within the bytes",
     422: "A field is not valid; `errors` points at it",
     429: "The queue is full",

@@ -70,21 +70,39 @@ class VideoView(BaseModel):
 
 
 class ModelView(BaseModel):
-    """A registered model."""
+    """A registered model. Attacks act on pixels in [0, 1]; the model normalises them inside."""
 
-    name: str
+    name: str = Field(examples=["kinetics-r3d18@2"], description="what a request calls it by")
+    version: str
+    origin: Literal["shipped", "folder", "own", "uploaded"] = Field(
+        description="came with the code, lies in the operator's folder, is the operator's own code, or was uploaded"
+    )
     architecture: str
     arguments: dict[str, Any]
     classes: list[str]
-    geometry: dict[str, Any]
-    sha256: str
-    bytes: int
+    geometry: dict[str, Any] = Field(
+        description="`frames` pictures, `stride` source frames apart, resized to `short_side`, of which the centre "
+        "`height` x `width` is seen; then (pixel - `mean`) / `std` per channel"
+    )
+    value_range: tuple[float, float] = Field(
+        description="range of the RGB pixels before normalisation: what attacks change, and what their bounds mean"
+    )
+    sha256: str = Field(description="of the native checkpoint; of own code: of its weights and its name")
+    bytes: int | None = Field(description="size of the native checkpoint; null for own code")
     parameters: int | None
-    metrics: dict[str, float]
+    macs: int | None = Field(description="multiply-accumulate operations of one clip")
+    metrics: dict[str, float] = Field(description="measured accuracies in [0, 1] by data set")
+    source_sha256: str | None = Field(description="of the file that was uploaded, before it became native")
+    source_format: str | None
+    assumed: list[str] = Field(
+        description="what the file does not say and was taken for granted, in words: check it against your training"
+    )
+    smoke: dict[str, Any] | None = Field(description="what came of trying the model before it was registered")
+    training_job: str | None = Field(description="the job that made it, if one of this service did")
     description: str
     licence: str
     provenance: str
-    default: bool
+    default: bool = Field(description="whether requests that name no model use it")
     created_at: datetime
     links: dict[str, str]
 
@@ -159,21 +177,30 @@ def video_view(video: Video) -> VideoView:
 
 def model_view(model: RegisteredModel, *, default: str) -> ModelView:
     """The JSON of a model."""
-    card = model.card
+    card, address = model.card, f"/v1/models/{model.name}"
     return ModelView(
         name=model.name,
+        version=card.version,
+        origin=model.origin,
         architecture=card.architecture,
         arguments=card.arguments,
         classes=list(card.classes),
         geometry=card.geometry.model_dump(mode="json"),
+        value_range=(0.0, 1.0),
         sha256=model.sha256,
         bytes=model.bytes,
         parameters=card.parameters,
+        macs=card.macs,
         metrics=card.metrics,
+        source_sha256=card.source_sha256,
+        source_format=card.source_format,
+        assumed=list(card.assumed),
+        smoke=card.smoke,
+        training_job=card.training_job,
         description=card.description,
         licence=card.licence,
         provenance=card.provenance,
         default=model.name == default,
         created_at=moment(model.created_at),
-        links={"self": f"/v1/models/{model.name}"},
+        links={"self": address} | ({"content": f"{address}/content"} if model.blob_id else {}),
     )

@@ -1,9 +1,9 @@
-"""Request bodies with a video: streamed to disk, hashed, never whole in memory, never larger than allowed."""
+"""Request bodies with a file: streamed to disk, hashed, never whole in memory, never larger than allowed."""
 
 import hashlib
 import json
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,6 @@ from multav.errors import MalformedRequest, UploadTooLarge
 _CHUNK: Final = 2**20
 _SPEC_BYTES: Final = 2**18
 _DEEPEST: Final = 50
-_PARTS: Final = frozenset({"video", "spec"})
 
 
 @dataclass(frozen=True)
@@ -35,31 +34,50 @@ class Upload:
 
 
 @dataclass(frozen=True)
+class FilePart:
+    """The part of a multipart body that holds the file: its name, and a file name to show how it is sent."""
+
+    name: str
+    example: str
+    without_file: str = ""
+    """What a JSON body without a file may hold instead, in words; empty where only a file will do."""
+
+    @property
+    def how(self) -> str:
+        """How to send it with curl."""
+        return f"-F {self.name}=@{self.example}"
+
+
+VIDEO: Final = FilePart("video", "clip.mp4", without_file="the id of an uploaded video")
+CHECKPOINT: Final = FilePart("checkpoint", "model.pth")
+
+
+@dataclass(frozen=True)
 class Submission:
-    """A request with a video: the file if one was sent, and the JSON object that came with it."""
+    """A request with a file: the file if one was sent, and the JSON object that came with it."""
 
     upload: Upload | None
     spec: Any
 
 
 @asynccontextmanager
-async def submission(request: Request) -> AsyncIterator[Submission]:
-    """Read a multipart body (parts `video` and `spec`) or a JSON body.
+async def submission(request: Request, part: FilePart = VIDEO) -> AsyncIterator[Submission]:
+    """Read a multipart body (the file's `part` and `spec`) or a JSON body.
 
     Raises `MalformedRequest`, `InvalidSpec`, `UploadTooLarge`.
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type == "multipart/form-data":
         async with _form(request) as form:
-            _refuse_unknown_parts(form)
-            async with _upload(form) as upload:
+            _refuse_unknown_parts(form, part)
+            async with _upload(form, part) as upload:
                 yield Submission(upload, parse_json(await _text(form, "spec") or "{}", "the part `spec`"))
-    elif content_type in ("application/json", "") or content_type.endswith("+json"):
+    elif part.without_file and (content_type in ("application/json", "") or content_type.endswith("+json")):
         yield Submission(None, parse_json(await _body(request), "the body"))
     else:
+        instead = f", or application/json with {part.without_file}" if part.without_file else ""
         raise MalformedRequest(
-            f"a body of type {content_type!r} is not read: send multipart/form-data with a part `video`, or "
-            "application/json with the id of an uploaded video"
+            f"a body of type {content_type!r} is not read: send multipart/form-data with a part `{part.name}`{instead}"
         )
 
 
@@ -109,31 +127,32 @@ async def _form(request: Request) -> AsyncIterator[FormData]:
         await form.close()
 
 
-def _refuse_unknown_parts(form: FormData) -> None:
+def _refuse_unknown_parts(form: FormData, part: FilePart) -> None:
     """A part that nobody reads is a misspelt one, and its defaults are not what was asked for."""
-    unknown = sorted(set(form) - _PARTS)
+    unknown = sorted(set(form) - {part.name, "spec"})
     if unknown:
         raise MalformedRequest(
-            f"the body holds a part {unknown[0]!r}, which is not read: known are `video` (the file) and `spec` (JSON)"
+            f"the body holds a part {unknown[0]!r}, which is not read: known are `{part.name}` (the file) and "
+            "`spec` (JSON)"
         )
 
 
 @asynccontextmanager
-async def _upload(form: FormData) -> AsyncIterator[Upload]:
-    parts = form.getlist("video")
-    if len(parts) != 1:
-        detail = (
-            "the body holds no part `video`" if not parts else "the body holds more than one part `video`"
+async def _upload(form: FormData, part: FilePart) -> AsyncIterator[Upload]:
+    sent = form.getlist(part.name)
+    if len(sent) != 1:
+        number = "more than one" if sent else "no"
+        raise MalformedRequest(
+            f"the body holds {number} part `{part.name}`: send exactly one, e.g. curl {part.how}"
         )
-        raise MalformedRequest(f"{detail}: send exactly one, e.g. curl -F video=@clip.mp4")
-    (part,) = parts
-    if not isinstance(part, UploadFile):
-        raise MalformedRequest("the part `video` is a field, not a file: with curl, write -F video=@clip.mp4")
+    (file,) = sent
+    if not isinstance(file, UploadFile):
+        raise MalformedRequest(f"the part `{part.name}` is a field, not a file: with curl, write {part.how}")
     with tempfile.TemporaryDirectory(prefix="multav-upload-") as folder:
-        path = Path(folder) / "video"
-        digest, size = await run_in_threadpool(_copy, part, path)
+        path = Path(folder) / part.name
+        digest, size = await run_in_threadpool(_copy, file, path)
         yield Upload(
-            path, part.filename or "video", part.content_type or "application/octet-stream", digest, size
+            path, file.filename or part.name, file.content_type or "application/octet-stream", digest, size
         )
 
 
@@ -171,18 +190,20 @@ async def _body(request: Request) -> bytes:
         if len(body) > _SPEC_BYTES:
             raise UploadTooLarge(f"a JSON body of more than {_SPEC_BYTES} bytes is not read")
     if not body:
-        raise MalformedRequest(
-            "the body is empty: send a JSON object, or multipart/form-data with a part `video`"
-        )
+        raise MalformedRequest("the body is empty: send a JSON object, or multipart/form-data with the file")
     return bytes(body)
 
 
 class UploadLimit:
-    """Counts the bytes of every request body as they come in, whatever Content-Length says."""
+    """Counts the bytes of every request body as they come in, whatever Content-Length says.
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
+    `elsewhere` gives the limits of single paths.
+    """
+
+    def __init__(self, app: ASGIApp, most: int, elsewhere: Mapping[str, int]) -> None:
         self._app = app
         self._most = most
+        self._elsewhere = dict(elsewhere)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; reading more than allowed raises `UploadTooLarge` in the reader."""
@@ -190,14 +211,15 @@ class UploadLimit:
             await self._app(scope, receive, send)
             return
         received = 0
+        most = self._elsewhere.get(scope["path"], self._most)
 
         async def counted() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._most:
+            if received > most:
                 raise UploadTooLarge(
-                    f"the body is larger than the {self._most} bytes that this server takes: send a smaller video"
+                    f"the body is larger than the {most} bytes that this server takes here: send a smaller file"
                 )
             return message
 

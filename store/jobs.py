@@ -170,6 +170,12 @@ def count(session: Session, state: JobState) -> int:
     return session.scalar(select(func.count()).select_from(JobTable).where(JobTable.state == state)) or 0
 
 
+def count_unfinished(session: Session, model_name: str) -> int:
+    """How many jobs wait or run that use the model."""
+    using = select(func.count()).where(JobTable.model_name == model_name, JobTable.state.not_in(FINISHED))
+    return session.scalar(using) or 0
+
+
 def events_after(session: Session, job_id: str, version: int) -> list[JobEvent]:
     """The job's transitions that made a version above `version`, in order."""
     rows = session.scalars(

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from multav.own_models import in_setting
 from multav.video.limits import Limits
 
 PREFIX = "MULTAV_"
@@ -34,9 +35,24 @@ class Settings(BaseSettings):
     default_model: str = Field("camera-motion-r3d18", description="model of a request that names none")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N; auto takes CUDA when it is there")
     concurrency: int = Field(0, ge=0, description="worker processes; 0: one per GPU, or one on a CPU")
-    loaded_models: int = Field(2, ge=1, description="models that a worker process keeps in memory")
+    loaded_models: int = Field(2, ge=1, description="models that a worker process keeps in memory at most")
+    loaded_models_bytes: int = Field(
+        4 * 2**30,
+        gt=0,
+        description="memory that the models of a worker process may take together; one is always kept",
+    )
+    models_dir: Path | None = Field(
+        None,
+        description="folder of native checkpoints (.safetensors) that are registered at the start; empty: none",
+    )
+    own_models: str = Field(
+        "",
+        description="models from code of your own: name=package.module:factory, more behind commas; the workers import "
+        "and run that code",
+    )
 
     max_upload_bytes: int = Field(2 * 2**30, gt=0, description="largest request body")
+    max_checkpoint_bytes: int = Field(2**30, gt=0, description="largest checkpoint that may be uploaded")
     max_output_bytes: int = Field(8 * 2**30, gt=0, description="largest file that a job may make")
     max_pixels: int = Field(4096 * 2304, gt=0, description="largest width times height of a video")
     max_frames: int = Field(36_000, gt=0, description="largest number of frames of a video")
@@ -45,6 +61,15 @@ class Settings(BaseSettings):
         4 * 2**30, gt=0, description="address space of a decoding child process"
     )
     probes_at_once: int = Field(4, gt=0, description="videos that are probed at the door at the same time")
+    check_in_memory_bytes: int = Field(
+        8 * 2**30, gt=0, description="address space of the child process that reads and tries a checkpoint"
+    )
+    check_in_seconds: float = Field(
+        300.0, gt=0, description="how long that child process may take for a checkpoint"
+    )
+    check_ins_at_once: int = Field(
+        1, gt=0, description="checkpoints that are read and tried at the same time"
+    )
 
     max_queued_jobs: int = Field(
         1000, gt=0, description="queued jobs beyond which requests are refused (429)"
@@ -68,6 +93,19 @@ class Settings(BaseSettings):
     blob_grace_seconds: float = Field(
         3600.0, gt=0, description="bytes that nothing refers to are kept so long"
     )
+
+    @field_validator("models_dir", mode="before")
+    @classmethod
+    def _no_folder(cls, value: object) -> object:
+        """An empty variable is no folder, and above all not the working directory."""
+        return None if value == "" else value
+
+    @field_validator("own_models")
+    @classmethod
+    def _readable(cls, setting: str) -> str:
+        """Refuse at the start what no worker could follow."""
+        in_setting(setting)
+        return setting
 
     @field_validator("database_url")
     @classmethod
@@ -100,9 +138,8 @@ class Settings(BaseSettings):
         variables = {}
         for name in type(self).model_fields:
             value = getattr(self, name)
-            variables[PREFIX + name.upper()] = (
-                value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-            )
+            plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+            variables[PREFIX + name.upper()] = "" if plain is None else str(plain)
         return variables
 
 

@@ -134,13 +134,20 @@ class ArtifactTable(Table):
 
 
 class ModelTable(Table):
-    """A registered model: its card, and its checkpoint's bytes."""
+    """A registered model: its card, and its checkpoint's bytes.
+
+    An operator's own code has no checkpoint; `sha256` then stands for its weights (`models.own_models`). `upload_hash`
+    says what was asked for when it came, so that the same request again is answered alike.
+    """
 
     __tablename__ = "models"
 
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
     card: Mapped[dict[str, Any]]
-    blob_id: Mapped[str] = mapped_column(String(32), ForeignKey("blobs.id"), index=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    blob_id: Mapped[str | None] = mapped_column(String(32), ForeignKey("blobs.id"), index=True)
+    origin: Mapped[str] = mapped_column(String(16))
+    upload_hash: Mapped[str | None] = mapped_column(String(64), index=True)
     created_at: Mapped[float]
 
 

@@ -38,8 +38,8 @@ class WorkerProcess:
         keep_large_buffers()
         threads = share_threads(pool_size(settings))
         self.device = choose_device(settings, _index_in_pool())
-        self.models = ModelCache(self.database, self.device, settings.loaded_models)
         self.folders = WorkFolders(settings.data_dir / "work")
+        self.models = ModelCache(self.database, self.device, self.folders, settings)
         self.job_id: str | None = None
         self._stopped = threading.Event()
         self._signs = threading.Thread(target=self._give_signs, name="signs-of-life", daemon=True)

@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -290,6 +291,22 @@ def stack(shared: Stack) -> Stack:
     """The shared stack, whole again."""
     shared.wait_until_ready()
     return shared
+
+
+@pytest.fixture(scope="session")
+def start_stack() -> Callable[..., AbstractContextManager[Stack]]:
+    """Starts a stack with settings of its own: `with start_stack(folder, settings) as stack`."""
+
+    @contextlib.contextmanager
+    def start(folder: Path, settings: dict[str, str]) -> Iterator[Stack]:
+        stack = Stack(folder, settings)
+        try:
+            stack.start()
+            yield stack
+        finally:
+            stack.close()
+
+    return start
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def serve() -> Callable[[Settings], AbstractContextManager[Service]]:
     """Serves an application with other settings: `with serve(settings) as service`."""
     return served

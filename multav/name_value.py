@@ -1,0 +1,16 @@
+"""NAME=VALUE on a command line."""
+
+import argparse
+import json
+from typing import Any
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """A name and its value: what JSON makes of the text, else the text itself."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
