@@ -38,9 +38,8 @@ def converted(path: Path, message: dict[str, Any], *, max_values: int) -> bytes:
     card = _settled(source, ModelUpload.model_validate(message["upload"]), message)
     tensors, card = _fitted(source, card)
     backbone = build(card)
-    backbone.load_state_dict(
-        {name: tensor.to(backbone.state_dict()[name].dtype) for name, tensor in tensors.items()}
-    )
+    expected = backbone.state_dict()
+    backbone.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
     classifier = PixelClassifier(backbone, card).eval()
     report = smoke_test(classifier)
     if not report.passed:

@@ -193,9 +193,14 @@ class _Settling:
         )
         kept: dict[str, Any] = {}
         if self._card is not None:
+            # Which job of another service trained it says nothing here.
             kept = self._card.model_dump(
-                include={"description", "licence", "provenance", "version", "metrics", "training_job"}
+                include={"description", "licence", "provenance", "version", "metrics"}
             )
+            if self._card.metrics:
+                self.assumed.append(
+                    "Its accuracies are those that the file's card states: not measured here."
+                )
         return (
             kept | said | {"source_sha256": self.findings.source_sha256, "source_format": self.findings.form}
         )

@@ -1,7 +1,7 @@
 """Is this a classifier that can be attacked at all? A few passes over made-up clips, before a model is registered.
 
 What attacks rely on: finite logits, one for each class; the same answer twice, and in a batch as alone; a gradient
-that reaches every frame and is the true one. The last is measured: in float64 the loss must rise along a direction as
+that reaches the clip and is the true one. The last is measured: in float64 the loss must rise along a direction as
 much as the gradient says. A detached branch or a rounding step shows there and nowhere else, since an attack on a wrong
 gradient runs without complaint and reports a robustness that is not there.
 """
@@ -131,7 +131,7 @@ class _Trial:
         return True
 
     def _backward(self, clip: Tensor) -> None:
-        """The gradient with respect to the clip (1, 3, T, H, W): there, finite, in every frame, and true."""
+        """The gradient with respect to the clip (1, 3, T, H, W): there, finite, and true."""
         self._classifier.double()
         clip = clip.double().requires_grad_()
         loss = self._loss(clip)
@@ -155,7 +155,8 @@ class _Trial:
             return
         unreached = [index for index, reached in enumerate((frames > 0).tolist()) if not reached]
         if unreached:
-            self.faults.append(f"no gradient reaches the frames {unreached} of {len(frames)}")
+            # Whether they are not looked at, or the gradient lies, the comparison tells.
+            self.remarks.append(f"the network does not look at the frames {unreached} of {len(frames)}")
         self._compare(clip.detach(), loss.detach(), gradient)
 
     def _compare(self, clip: Tensor, loss: Tensor, gradient: Tensor) -> None:

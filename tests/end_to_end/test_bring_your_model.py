@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+import safetensors.torch
 import torch
 
 from models.architectures import build
@@ -56,9 +57,9 @@ def legacy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def attacked(stack: Any, video: Path, model: str, steps: int = 1) -> str:
+def attacked(stack: Any, video: Path, model: str, steps: int = 1, features: tuple[str, ...] = ()) -> str:
     attack = {"kind": "multav-linf", "epsilon": 1.3, "step_size": 1.1, "steps": steps}
-    spec = {"attack": attack, "output": "ffv1-mkv", "model": model}
+    spec = {"attack": attack, "output": "ffv1-mkv", "model": model, "features": features}
     job_id: str = stack.client.attack(video, spec)["id"]
     return job_id
 
@@ -94,6 +95,26 @@ def test_an_imported_model_is_attacked_and_goes_when_nobody_uses_it(
     assert cli.main(["models", "delete", "imported", "--server", own.address]) == 0
     assert httpx.get(f"{own.address}/v1/models/imported").status_code == 404
     assert own.client.job(done["id"]) == done
+
+
+def test_a_job_looks_into_its_model(own: Any, video: Path) -> None:
+    job = own.finished(attacked(own, video, "still-or-moving", features=("0",)))
+    assert job["state"] == "succeeded", job["problem"]
+    assert job["result"]["features"]["0"]["shape"] == [8, 4, 32, 32]
+    made = {artifact["role"]: artifact for artifact in job["artifacts"]}
+    tensors = safetensors.torch.load(
+        httpx.get(own.address + made["feature-tensors"]["links"]["content"]).content
+    )
+    assert {name: tuple(maps.shape) for name, maps in tensors.items()} == {
+        "0.clean": (8, 4, 32, 32),
+        "0.adversarial": (8, 4, 32, 32),
+    }
+    assert httpx.get(own.address + made["feature-maps"]["links"]["content"]).content.startswith(b"\x89PNG")
+
+    wrong = own.finished(attacked(own, video, "still-or-moving", features=("0", "layer4")))
+    assert (wrong["state"], wrong["problem"]["code"]) == ("failed", "invalid_spec")
+    assert wrong["problem"]["errors"][0]["pointer"] == "/features/1"
+    assert "it has: 0, 1" in wrong["problem"]["detail"]
 
 
 def test_a_job_whose_model_is_gone_ends_and_says_so(own: Any, video: Path) -> None:

@@ -130,7 +130,10 @@ def test_what_the_user_says_counts_before_what_is_recognised() -> None:
 
 def test_the_users_word_counts_before_the_card() -> None:
     same = settled_card(ModelUpload(), findings("multav", 2, None, card=CARD))
-    assert same == CARD.model_copy(update={"source_sha256": "0" * 64, "source_format": "multav"})
+    stated = ("Its accuracies are those that the file's card states: not measured here.",)
+    assert same == CARD.model_copy(
+        update={"source_sha256": "0" * 64, "source_format": "multav", "assumed": stated}
+    )
     upload = ModelUpload.parse(
         {"name": "other", "geometry": {"frames": 4}, "licence": "BSD", "classes": ["x", "y"]}
     )

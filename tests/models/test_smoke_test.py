@@ -134,6 +134,11 @@ class SkipsFrames(Sound):
         return torch.stack([clips[:, :, 0], clips[:, :, 6]], dim=2)
 
 
+class DetachesFrames(Sound):
+    def before(self, clips: Tensor) -> Tensor:
+        return torch.cat([clips[:, :, :3].detach(), clips[:, :, 3:]], dim=2)
+
+
 class Dead(Sound):
     def head(self, features: Tensor) -> Tensor:
         return super().head((features - 1e6).relu())
@@ -166,7 +171,7 @@ class OtherSize(Sound):
         (Random, "the network is random"),
         (BatchStatistics, "depend on the other clips"),
         (Crosstalk, "depend on the other clips"),
-        (SkipsFrames, "no gradient reaches the frames"),
+        (DetachesFrames, "the gradient is masked"),
         (Dead, "zero everywhere"),
         (InfiniteGradient, "gradient with respect to the clip is not finite"),
         (OtherSize, "cannot be run on clips of its geometry"),
@@ -179,6 +184,14 @@ def test_each_defect_is_found(network: type[Sound], words: str) -> None:
     assert len(report.faults) == 1
     with pytest.raises(AssertionError, match=words):
         raise AssertionError(report.faults[0])
+
+
+def test_frames_that_are_not_looked_at_are_told() -> None:
+    torch.manual_seed(0)
+    report = smoke_test(PixelClassifier(SkipsFrames(), card()))
+    assert report.passed
+    assert report.frames_reached == 2
+    assert report.remarks == ("the network does not look at the frames [1, 2, 3, 4, 5, 7] of 8",)
 
 
 @pytest.mark.parametrize("seed", range(5))
