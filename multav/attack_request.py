@@ -93,6 +93,14 @@ class AttackRequest(BaseModel):
             raise ValueError("a class name (string) or a class index (integer)")
         return label
 
+    @field_validator("bits", mode="before")
+    @classmethod
+    def _whole(cls, bits: Any) -> Any:
+        """Refuse 16.0 and true, which compare equal to what is allowed."""
+        if type(bits) is not int:
+            raise ValueError("a whole number: 8, 10, 12, 14 or 16")
+        return bits
+
     @classmethod
     def parse(cls, body: Any) -> Self:
         """The request in `body` (parsed JSON). Raises `InvalidSpec` with a JSON pointer for each wrong field."""

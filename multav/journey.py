@@ -369,6 +369,7 @@ class Journey:
                 "height": self.size[0],
                 "frames": self.frames,
                 "windows": self.windows,
+                "bits": self.grid.clean_bits,
                 # Parts of the source were missing or could not be decoded: the attack is on the rest.
                 "damaged": self.damaged,
             },

@@ -183,6 +183,7 @@ def test_the_result_tells_the_truth(model: Filter, video: Path, tmp_path: Path) 
         "height": 97,
         "frames": 21,
         "windows": 6,
+        "bits": 8,
         "damaged": False,
     }
     assert result["gradient_evaluations"] == 30
@@ -353,6 +354,7 @@ def test_short_videos(model: Filter, tmp_path: Path, frames: int, windows: int) 
         "height": 40,
         "frames": frames,
         "windows": windows,
+        "bits": 8,
         "damaged": False,
     }
     assert len(pictures(outcome.video)) == frames
