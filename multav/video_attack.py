@@ -18,6 +18,7 @@ from multav.geometry import InputGeometry
 from multav.journey import Journey
 from multav.local_file import existing_file
 from multav.progress import Progress
+from multav.subject import Subject
 from multav.video.limits import Limits
 
 
@@ -74,15 +75,10 @@ def attack_video(
         tempfile.TemporaryDirectory(prefix=".crafting-", dir=target) as scratch,
     ):
         journey = Journey(
-            path=source,
-            model=model,
-            request=request,
+            Subject(source, model, request, geometry, tuple(classes), limits or Limits()),
             folder=target,
             name=name or source.stem,
             scratch=Path(scratch),
-            geometry=geometry,
-            classes=tuple(classes),
-            limits=limits or Limits(),
             max_output_bytes=max_output_bytes,
             on_progress=on_progress or (lambda _: None),
             check=check or (lambda: None),
