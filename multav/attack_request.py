@@ -1,10 +1,11 @@
 """What a user asks for when a video is to be attacked: the body of `POST /v1/attacks`. Torch-free."""
 
+from functools import partial
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError, field_validator
 
-from multav.attacks.catalogue import ATTACKS, Attack, in_words
+from multav.attacks.catalogue import ATTACKS, Attack, in_words, where_known
 from multav.attacks.multav_linf import MultavLinf
 from multav.attacks.spec import AttackSpec
 from multav.errors import FieldError, InvalidSpec
@@ -18,6 +19,7 @@ OutputName = Literal["auto", "h264-mp4", "vp9-mp4", "ffv1-mkv", "h264rgb-mp4"]
 
 
 _CHANNEL_CRF: Final = (23,)
+_FEW_CLASSES: Final = 12
 
 
 class AttackRequest(BaseModel):
@@ -109,7 +111,8 @@ class AttackRequest(BaseModel):
         try:
             request = cls.model_validate(body)
         except ValidationError as error:
-            errors = field_errors(error, tags=frozenset(ATTACKS))
+            hint = partial(where_known, others=cls.model_fields)
+            errors = field_errors(error, tags=frozenset(ATTACKS), hint=hint)
             raise InvalidSpec(
                 f"the attack specification is not valid: {in_words(errors)}", errors=errors
             ) from error
@@ -223,8 +226,12 @@ def _unknown_label(label: int | str, classes: tuple[str, ...]) -> InvalidSpec:
             f"class index {label} is not one of the model's {len(classes)} classes (0 to {len(classes) - 1})"
         )
     else:
-        near = get_close_matches(label, classes, n=3, cutoff=0.4) or classes[:10]
-        detail = f"no class is named {label!r}; near: {', '.join(near)}"
+        if len(classes) <= _FEW_CLASSES:
+            known = f"the model knows: {', '.join(classes)}"
+        else:
+            near = get_close_matches(label, classes, n=3, cutoff=0.4) or classes[:_FEW_CLASSES]
+            known = f"near: {', '.join(near)}"
+        detail = f"no class is named {label!r}; {known}"
     return InvalidSpec(detail, errors=[FieldError(pointer="/label", detail=detail)])
 
 

@@ -85,9 +85,19 @@ def _ended(client: Client, job: dict[str, Any], folder: Path, console: Console) 
         show_failure(job, console)
         return 1
     show_result(job["result"], console)
-    for role, path in client.download_all(job["id"], folder).items():
+    files = client.download_all(job["id"], folder)
+    files["result"] = _save_result(job, files["adversarial-video"])
+    for role, path in files.items():
         console.print(f"  {role:<22} {path}", markup=False)
-    return 0 if job["result"]["success_delivered"] else 3
+    # A video that the model misjudged before is no success of the attack.
+    return 0 if job["result"]["success_delivered"] and not job["result"].get("success_clean") else 3
+
+
+def _save_result(job: dict[str, Any], video: Path) -> Path:
+    """Write the job, with its specification and figures, beside its video."""
+    path = video.with_name(f"{video.stem}.json")
+    path.write_text(json.dumps(job, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
 
 
 def _job(client: Client, options: argparse.Namespace, _: Console) -> int:

@@ -1,6 +1,7 @@
 """What the `multav` command takes: its subcommands and options, each with its meaning and default."""
 
 import argparse
+import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
@@ -26,7 +27,7 @@ examples:
 The service must run (`make up`, or `python -m service`); --server says where.
 exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the model was not fooled
 """
-_SERVER = "http://127.0.0.1:8000"
+_PORT_VARIABLE = "MULTAV_PORT"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     whole.add_argument("--version", action="version", version=f"multav {version('multav')}")
-    _add_server(whole, default=_SERVER)
+    _add_server(whole, default=_default_server())
     commands = whole.add_subparsers(required=True, metavar="COMMAND", dest="command")
     _add_attack(
         _command(
@@ -98,7 +99,8 @@ def _add_server(command: argparse.ArgumentParser, *, default: str) -> None:
         type=_server,
         default=default,
         metavar="URL",
-        help=f"where the service is (default {_SERVER}); http:// may be left out",
+        help=f"where the service is (default {_default_server()}, with the port of {_PORT_VARIABLE}, as the service "
+        "itself); http:// may be left out",
     )
 
 
@@ -215,7 +217,7 @@ def _add_attack(command: argparse.ArgumentParser) -> None:
     )
     delivered.add_argument(
         "--features",
-        type=lambda text: text.split(","),
+        type=_names,
         metavar="LAYER[,LAYER...]",
         help="also deliver what these layers of the model see, clean and adversarial: a picture and the tensors "
         "(default: none)",
@@ -249,6 +251,16 @@ def _kind_defaults(name: str) -> str:
 def _choices(name: str) -> tuple[str, ...]:
     """What a field of the attack request may be."""
     return get_args(AttackRequest.model_fields[name].annotation)
+
+
+def _default_server() -> str:
+    """Where `make up` puts the service in the same environment."""
+    return f"http://127.0.0.1:{os.environ.get(_PORT_VARIABLE) or 8000}"
+
+
+def _names(text: str) -> list[str]:
+    """Words between commas."""
+    return [word.strip() for word in text.split(",")]
 
 
 def _whole_numbers(text: str) -> list[int]:

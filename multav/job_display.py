@@ -1,9 +1,10 @@
 """A job in a terminal: a progress bar while it runs, a table when it has ended."""
 
+from collections.abc import Mapping
+
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
 
 from multav.client import Client, Json
 
@@ -50,7 +51,8 @@ def show_result(result: Json, console: Console) -> None:
         "clean video": _said(result["clean"]),
         "crafted frames": _said(result["adversarial"]),
         "delivered file, decoded again": _said(result["delivered"]),
-        "fools the model": f"{_yes(result['success'])} as crafted, {_yes(result['success_delivered'])} as delivered",
+        "fools the model": f"{_yes(result['success'])} as crafted, {_yes(result['success_delivered'])} as delivered"
+        f"{_needless(result)}",
         "bound, crafted frames": _crafted_bound(change, deep=bits > 8),
         "bound, delivered file": _delivered_bound(delivery),
         "PSNR, SSIM of crafted frames": "nothing changed"
@@ -62,10 +64,24 @@ def show_result(result: Json, console: Console) -> None:
         if delivery["audio"]["copied"]
         else escape(delivery["audio"]["reason"] or "none"),
     }
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    print_rows(rows, console)
+
+
+def print_rows(rows: Mapping[str, str], console: Console) -> None:
+    """Print names and values (console markup) in two columns, without blanks at the ends of lines."""
+    width = max(map(len, rows)) + 2
     for name, value in rows.items():
-        table.add_row(name, value)
-    console.print(table, soft_wrap=False)
+        console.print(f"{name:<{width}}{value}", soft_wrap=not console.is_terminal)
+
+
+def _needless(result: Json) -> str:
+    """A remark where the clean video was already what the attacker wants."""
+    if not result.get("success_clean"):
+        return ""
+    said, label = escape(result["clean"]["label"]), escape(result["label"]["label"])
+    if said == label:
+        return f" [yellow](so does the clean video: the model says {label} already)[/]"
+    return f" [yellow](so does the clean video: the model does not say {label}, there was nothing to move away from)[/]"
 
 
 def _crafted_bound(change: Json, *, deep: bool) -> str:
@@ -91,7 +107,10 @@ def _delivered_bound(delivery: Json) -> str:
 
 
 def _said(prediction: Json) -> str:
-    return f"{escape(prediction['label'])} ({prediction['confidence']:.0%})"
+    confidence = prediction["confidence"]
+    # Of hundreds of classes the likeliest may have little.
+    digits = 0 if confidence >= 0.1 else 2
+    return f"{escape(prediction['label'])} ({confidence:.{digits}%})"
 
 
 def _rung(rung: Json) -> str:

@@ -228,6 +228,7 @@ class Journey:
             "delivered": delivery.file.prediction.as_dict(),
             "label": {"label": subject.classes[label], "index": label},
             "label_source": "predicted" if self.request.label is None else "given",
+            "success_clean": self._fools(clean, label),
             "success": self._fools(crafting.prediction, label),
             "success_delivered": self._fools(delivery.file.prediction, label),
             "perturbation": {

@@ -70,8 +70,10 @@ def _module(model: nn.Module, layer: str) -> nn.Module:
         raise ValueError(f"layer {layer!r} may be {' or '.join(named)}: give the whole name")
     inner = _wrapper(modules)
     names = [name.removeprefix(inner) for name in modules if name.startswith(inner)]
-    near = get_close_matches(layer, names, n=3, cutoff=0.6) or [name for name in names if "." not in name]
-    raise ValueError(f"the model has no layer {layer!r}; it has: {', '.join(near[:_MOST_NAMED])}")
+    outermost = [name for name in names if "." not in name][:_MOST_NAMED]
+    near = [name for name in get_close_matches(layer, names, n=3, cutoff=0.6) if name not in outermost]
+    inside = f" (and inside them, like it, {', '.join(near)})" if near else ""
+    raise ValueError(f"the model has no layer {layer!r}; it has: {', '.join(outermost)}{inside}")
 
 
 def _wrapper(modules: dict[str, nn.Module]) -> str:

@@ -1,16 +1,32 @@
 """`multav models`: list, import, show and delete."""
 
 import argparse
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from multav.client import Client, Json
+from multav.client import Client, Json, ServiceProblem
+from multav.job_display import print_rows
 
 _FEW = 12
+_OPTIONS: Final = {
+    "/geometry/frames": "--frames",
+    "/geometry/stride": "--stride",
+    "/geometry/height": "--size",
+    "/geometry/width": "--size",
+    "/geometry/short_side": "--short-side",
+    "/geometry/mean": "--mean",
+    "/geometry/std": "--std",
+    "/version": "--model-version",
+    "/arguments": "--set",
+    **{
+        f"/{name}": f"--{name}"
+        for name in ("name", "architecture", "classes", "description", "licence", "provenance")
+    },
+}
+"""Which option says what a JSON pointer of the specification is about."""
 
 
 def run_models(client: Client, options: argparse.Namespace, console: Console) -> int:
@@ -61,16 +77,39 @@ def _imported(client: Client, options: argparse.Namespace, console: Console) -> 
             stage = "uploading" if sent < size else "the service reads and tries it"
             bars.update(bar, completed=sent, description=stage)
 
-        model = client.import_model(options.checkpoint, upload_spec(options), on_sent=on_sent)
+        try:
+            model = client.import_model(options.checkpoint, upload_spec(options), on_sent=on_sent)
+        except ServiceProblem as problem:
+            bars.update(bar, description="refused")
+            raise _in_options(problem) from problem
         bars.update(bar, description="registered")
     return model
+
+
+def _in_options(problem: ServiceProblem) -> ServiceProblem:
+    """The refusal of a specification, a line for each option that it is about."""
+    errors = problem.problem().get("errors")
+    if not errors:
+        return problem
+    by_option: dict[str, str] = {}
+    for error in errors:
+        pointer = str(error["pointer"])
+        option = _OPTIONS.get(pointer) or next(
+            (name for start, name in _OPTIONS.items() if pointer.startswith(f"{start}/")), pointer
+        )
+        by_option.setdefault(option, str(error["detail"]))
+    lines = "".join(f"\n  {option:<16}{detail}" for option, detail in by_option.items())
+    return ServiceProblem(
+        problem.http_status, {"detail": f"say more of the checkpoint, or otherwise:{lines}"}
+    )
 
 
 def _list(client: Client, console: Console) -> None:
     for model in client.models():
         mark = " (default)" if model["default"] else ""
-        console.print(f"[bold]{escape(model['name'])}[/]{mark}  {escape(model['description'])}")
-        console.print(f"    classes: {_few(model['classes'])}", markup=False)
+        console.print(f"[bold]{escape(model['name'])}[/]{mark}  {escape(model['description'])}".rstrip())
+        console.print(f"    {_network(model)}, {model['origin']}: {_sees(model['geometry'])}", markup=False)
+        console.print(f"    {len(model['classes'])} classes: {_few(model['classes'])}", markup=False)
 
 
 def show_model(model: Json, console: Console) -> None:
@@ -79,11 +118,10 @@ def show_model(model: Json, console: Console) -> None:
     rows = {
         "model": model["name"] + (" (default)" if model["default"] else ""),
         "version, origin": f"{model['version']}, {model['origin']}",
-        "network": f"{model['architecture']} {model['arguments'] or ''}",
+        "network": _network(model),
         "parameters, MACs a clip": f"{_count(model['parameters'])}, {_count(model['macs'])}",
         "classes": f"{len(model['classes'])}: {_few(model['classes'])}",
-        "sees": f"{geometry['frames']} frames, {geometry['stride']} apart, {geometry['height']}x{geometry['width']} "
-        f"of a picture whose short side is {geometry['short_side']}",
+        "sees": _sees(geometry),
         "normalises": f"pixels in [0, 1] by mean {_numbers(geometry['mean'])} and std {_numbers(geometry['std'])}",
         "clean accuracy": ", ".join(f"{name} {value:.1%}" for name, value in model["metrics"].items()),
         "description": model["description"],
@@ -95,13 +133,23 @@ def show_model(model: Json, console: Console) -> None:
         else "",
         "trained by job": model["training_job"] or "",
     }
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name, value in rows.items():
-        if value:
-            table.add_row(name, escape(value))
-    console.print(table, soft_wrap=False)
+    print_rows({name: escape(value) for name, value in rows.items() if value}, console)
     for assumption in model["assumed"]:
         console.print(f"[yellow]assumed:[/] {escape(assumption)}")
+
+
+def _network(model: Json) -> str:
+    """The architecture with its arguments."""
+    arguments = ", ".join(f"{name}={value}" for name, value in model["arguments"].items())
+    return f"{model['architecture']}({arguments})" if arguments else str(model["architecture"])
+
+
+def _sees(geometry: Json) -> str:
+    """What a clip is."""
+    return (
+        f"{geometry['frames']} frames, {geometry['stride']} apart, {geometry['height']}x{geometry['width']} of a "
+        f"picture whose short side is {geometry['short_side']}"
+    )
 
 
 def _few(classes: list[str]) -> str:

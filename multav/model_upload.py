@@ -1,6 +1,7 @@
 """What a user says about a checkpoint that is to be registered; everything may be left to the file. Torch-free."""
 
 from collections import Counter
+from functools import partial
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
@@ -17,7 +18,7 @@ from pydantic import (
 
 from multav.attacks.catalogue import in_words
 from multav.errors import InvalidSpec
-from multav.validation import field_errors
+from multav.validation import field_errors, near
 
 ClassName = Annotated[str, Field(strict=True, min_length=1, max_length=200)]
 Triple = Annotated[
@@ -122,7 +123,8 @@ class ModelUpload(BaseModel):
         try:
             return cls.model_validate(body)
         except ValidationError as error:
-            errors = field_errors(error, tags=_UNION_TAGS)
+            names = (*cls.model_fields, *UploadedGeometry.model_fields)
+            errors = field_errors(error, tags=_UNION_TAGS, hint=partial(near, names=names))
             raise InvalidSpec(
                 f"the model's specification is not valid: {in_words(errors)}", errors=errors
             ) from error

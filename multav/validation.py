@@ -1,23 +1,63 @@
 """Pydantic's findings as JSON pointers with plain sentences."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
 
 from pydantic import ValidationError
 
 from multav.errors import FieldError
 
+_IN_WORDS: Final[Mapping[str, str]] = {
+    "dict_type": "must be a JSON object",
+    "model_type": "must be a JSON object",
+    "model_attributes_type": "must be a JSON object",
+    "tuple_type": "must be a list, like [3, 4]",
+    "list_type": "must be a list",
+}
+"""What pydantic says in the words of Python."""
 
-def field_errors(error: ValidationError, *, tags: frozenset[str] = frozenset()) -> list[FieldError]:
-    """One `FieldError` per finding of `error`; `tags` are discriminator values to leave out of the pointers."""
+
+def field_errors(
+    error: ValidationError,
+    *,
+    tags: frozenset[str] = frozenset(),
+    hint: Callable[[str], str] = lambda _: "",
+) -> list[FieldError]:
+    """One `FieldError` per finding of `error`.
+
+    `tags` are discriminator values to leave out of the pointers; `hint` says more of a field that is not known.
+    """
     found: dict[str, FieldError] = {}
-    for finding in error.errors(include_url=False, include_context=False, include_input=False):
+    for finding in error.errors(include_url=False, include_input=False):
         pointer = pointer_of(part for part in finding["loc"] if part not in tags)
-        detail = finding["msg"].removeprefix("Value error, ")
+        detail = _in_words(finding, hint)
         if pointer in found and detail not in found[pointer]["detail"]:
             found[pointer]["detail"] += f"; {detail}"
         else:
             found.setdefault(pointer, FieldError(pointer=pointer, detail=detail))
     return list(found.values())
+
+
+def _in_words(finding: Any, hint: Callable[[str], str]) -> str:
+    kind, context = finding["type"], finding.get("ctx", {})
+    if kind == "extra_forbidden":
+        more = hint(str(finding["loc"][-1]))
+        return "there is no such field here" + (f": {more}" if more else "")
+    if kind == "union_tag_not_found":
+        return f"must say its {str(context['discriminator']).strip(chr(39))}"
+    if kind == "union_tag_invalid":
+        name = str(context["discriminator"]).strip("'")
+        return f"there is no {name} {context['tag']!r}; known are: {context['expected_tags']}"
+    said: str = _IN_WORDS.get(kind) or finding["msg"]
+    return said.removeprefix("Value error, ").replace("Input should be", "must be", 1)
+
+
+def near(field: str, names: Iterable[str]) -> str:
+    """Which of `names` look like the unknown `field`, as a question; empty when none does."""
+    from difflib import get_close_matches  # loaded only to word an error
+
+    found = get_close_matches(field, sorted(set(names)), n=3, cutoff=0.6)
+    return f"is it {' or '.join(found)}?" if found else ""
 
 
 def pointer_of(parts: Iterable[int | str]) -> str:

@@ -9,6 +9,8 @@ import pytest
 
 from multav.attack_request import AttackRequest
 from multav.cli_options import parser
+from multav.model_commands import upload_spec
+from multav.model_upload import ModelUpload
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "models"
@@ -21,13 +23,14 @@ def blocks(page: Path, language: str) -> list[str]:
 
 def commands(page: Path, program: str) -> list[list[str]]:
     lines = [line for block in blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines()]
-    words = [shlex.split(line, comments=True) for line in lines]
-    return [each for each in words if each[:1] == [program]]
+    # Others may hold a quotation of several lines.
+    return [shlex.split(line, comments=True) for line in lines if line.startswith(f"{program} ")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+    prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)#]+)", prose):
         assert target.startswith("https://") or (page.parent / target).exists(), target
 
 
@@ -43,5 +46,19 @@ def test_what_is_posted_is_valid() -> None:
     (curl,) = commands(FOLDER / "README.md", "curl")
     (spec,) = [word.removeprefix("spec=") for word in curl if word.startswith("spec=")]
     assert AttackRequest.parse(json.loads(spec)).features == ("layer1", "layer2", "layer3", "layer4")
-    (multav,) = commands(FOLDER / "README.md", "multav")
-    assert parser().parse_args(multav[1:]).features == ["layer1", "layer2", "layer3", "layer4"]
+    given = [parser().parse_args(words[1:]) for words in commands(FOLDER / "README.md", "multav")]
+    assert ["layer1", "layer2", "layer3", "layer4"] in [
+        getattr(options, "features", None) for options in given
+    ]
+
+
+def test_what_the_pages_say_of_a_checkpoint_is_valid() -> None:
+    said = [
+        upload_spec(parser().parse_args(words[1:]))
+        for page in PAGES
+        for words in commands(page, "multav")
+        if words[1:3] == ["models", "import"] and "names.txt" not in words
+    ]
+    assert len(said) >= 2
+    for spec in said:
+        ModelUpload.parse(spec)

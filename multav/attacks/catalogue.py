@@ -1,5 +1,6 @@
 """Every kind of attack by name. Torch-free."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -18,7 +19,7 @@ from multav.attacks.roa import Roa
 from multav.attacks.spa import Spa
 from multav.attacks.spec import AttackSpec
 from multav.errors import FieldError, InvalidSpec, NotFound
-from multav.validation import field_errors
+from multav.validation import field_errors, near
 
 ATTACKS: Final[dict[str, type[AttackSpec]]] = {
     "multav-linf": MultavLinf,
@@ -65,8 +66,16 @@ def parse_attack(body: Any) -> AnyAttack:
     try:
         return _ADAPTER.validate_python(body)
     except ValidationError as error:
-        errors = field_errors(error, tags=frozenset(ATTACKS))
+        errors = field_errors(error, tags=frozenset(ATTACKS), hint=where_known)
         raise InvalidSpec(f"the attack is not valid: {in_words(errors)}", errors=errors) from error
+
+
+def where_known(field: str, others: Iterable[str] = ()) -> str:
+    """Which kinds have a field of that name, or names like it among theirs and `others`; empty when there are none."""
+    kinds = [kind for kind, spec in ATTACKS.items() if field in spec.model_fields]
+    if kinds:
+        return f"it belongs to {', '.join(kinds)}"
+    return near(field, [*others, *(name for spec in ATTACKS.values() for name in spec.model_fields)])
 
 
 def in_words(errors: list[FieldError], most: int = 5) -> str:

@@ -158,9 +158,9 @@ def _draw_scale(
     sheet.paste(bar, (left, top))
     draw.rectangle((left, top, left + width - 1, top + _BAR_HEIGHT - 1), outline=_FAINT)
     words = top + _BAR_HEIGHT + 5
-    draw.text((left, words), scale.left, font=font(14), fill=_FAINT, anchor="la")
+    draw.text((left + _GAP, words), scale.left, font=font(14), fill=_FAINT, anchor="la")
     draw.text((left + width / 2, words), scale.middle, font=font(14), fill=_FAINT, anchor="ma")
-    draw.text((left + width, words), scale.right, font=font(14), fill=_FAINT, anchor="ra")
+    draw.text((left + width - _GAP, words), scale.right, font=font(14), fill=_FAINT, anchor="ra")
 
 
 def chosen_pictures(levels: Levels, chosen: list[int]) -> list[Levels]:

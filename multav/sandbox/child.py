@@ -152,15 +152,20 @@ class Child:
         return body
 
     def write(self, *parts: bytes | memoryview) -> bool:
-        """Hand `parts` to the child; False when it has said something instead of reading on (an error)."""
+        """Hand `parts` to the child; False when it has said something instead of reading on (an error), or ended."""
         for part in parts:
             view = memoryview(part)
             while len(view):
                 ready = dict(self._wait(self._poll_both))
                 if self._out.fileno() in ready:
                     return False
-                with contextlib.suppress(BlockingIOError):
+                try:
                     view = view[os.write(self._in.fileno(), view) :]
+                except BlockingIOError:
+                    continue
+                except BrokenPipeError:
+                    # It is ending: of its two pipes this one was closed first.
+                    return False
         return True
 
     def close_input(self) -> None:

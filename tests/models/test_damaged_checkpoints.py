@@ -57,7 +57,7 @@ def cut(data: bytes, count: int, seed: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("count", [24, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [12, pytest.param(400, marks=pytest.mark.slow)])
 def test_cut_files_are_refused(form: str, count: int, tmp_path: Path) -> None:
     found = read(tmp_path, cut(FORMATS[form](), count, seed=1))
     for each in found:
@@ -65,7 +65,7 @@ def test_cut_files_are_refused(form: str, count: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("count", [40, pytest.param(900, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [16, pytest.param(900, marks=pytest.mark.slow)])
 def test_changed_files_never_load_wrongly(form: str, count: int, tmp_path: Path) -> None:
     data = FORMATS[form]()
     whole, *found = read(tmp_path, [data, *changed(data, count, seed=2)])

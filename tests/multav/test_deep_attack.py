@@ -422,6 +422,7 @@ def test_what_does_not_go_together_is_named(body: dict[str, Any], pointer: str) 
         assert 'set output "ffv1-mkv"' in caught.value.detail
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_video(tmp_path: Path) -> None:
     code = (
         "import sys, multav, torch\n"

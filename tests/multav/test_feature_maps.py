@@ -98,7 +98,7 @@ def test_of_equal_names_the_outermost_is_meant() -> None:
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        ("layer9", "no layer 'layer9'; it has: layer1"),
+        ("layer9", "no layer 'layer9'; it has: conv1, layer1, unused"),
         ("x", "no layer 'x'; it has: conv1, layer1, unused"),
         ("unused", "'unused' is never called"),
         ("fc", r"'fc' answers \(1, 3\): feature maps are"),
