@@ -37,7 +37,8 @@ def load_own(own: OwnModel) -> PixelClassifier:
     module, _, factory = own.path.partition(":")
     try:
         made = attrgetter(factory)(import_module(module))()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        # A script ends its process where a module would end.
         raise BadOwnModel(f"model {own.name!r}: {own.path} raised {type(error).__name__}: {error}") from error
     network, said = _parts(own, made)
     said |= {

@@ -104,6 +104,11 @@ class _Trial:
         classes = len(self._classifier.classes)
         with torch.no_grad():
             together = self._classifier(clips)
+            if not isinstance(together, Tensor):
+                self.faults.append(
+                    f"the network gives a {type(together).__name__}, not a tensor of logits (clips, classes)"
+                )
+                return False
             if tuple(together.shape) != (len(clips), classes):
                 self.faults.append(
                     f"the network gives {tuple(together.shape)} for {len(clips)} clips, not one logit for each of the "

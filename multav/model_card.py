@@ -5,16 +5,21 @@ catalogue can read it without torch and without trusting anything executable.
 """
 
 import json
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from multav.errors import BadCheckpoint
 from multav.geometry import InputGeometry
 from multav.validation import field_errors
 
 METADATA_KEY = "multav"
+VERSION = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,49}$"
+"""A version is a part of the path that requests call a model by."""
+
+ClassName = Annotated[str, Field(strict=True, min_length=1, max_length=200)]
 _LARGEST_HEADER = 16 * 2**20
 
 
@@ -28,7 +33,7 @@ class ModelCard(BaseModel):
     arguments: dict[str, Any] = Field(
         default_factory=dict, description="the architecture's keyword arguments"
     )
-    classes: tuple[str, ...] = Field(min_length=2, description="class names in the order of the logits")
+    classes: tuple[ClassName, ...] = Field(min_length=2, description="class names in the order of the logits")
     geometry: InputGeometry
     description: str = ""
     licence: str = ""
@@ -37,7 +42,7 @@ class ModelCard(BaseModel):
     metrics: dict[str, float] = Field(
         default_factory=dict, description="measured accuracies in [0, 1] by data set"
     )
-    version: str = "1"
+    version: str = Field("1", pattern=VERSION)
     macs: int | None = Field(None, description="multiply-adds of one clip in convolutions and linear layers")
     source_sha256: str | None = Field(
         None, pattern="^[0-9a-f]{64}$", description="SHA-256 of the file that the checkpoint was made from"
@@ -49,6 +54,19 @@ class ModelCard(BaseModel):
     assumed: tuple[str, ...] = Field((), description="what was recognised or assumed at registration")
     smoke: dict[str, Any] | None = Field(None, description="outcome of the smoke test at registration")
     training_job: str | None = Field(None, description="the training that made the weights")
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        return distinct(classes)
+
+
+def distinct(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """The class names, if no two are the same. Raises ValueError."""
+    if len(set(classes)) < len(classes):
+        [(twice, count)] = Counter(classes).most_common(1)
+        raise ValueError(f"{twice!r} is there {count} times; a label could not tell them apart")
+    return classes
 
 
 def read_card(path: Path) -> ModelCard:

@@ -1,6 +1,5 @@
 """What a user says about a checkpoint that is to be registered; everything may be left to the file. Torch-free."""
 
-from collections import Counter
 from functools import partial
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -18,9 +17,9 @@ from pydantic import (
 
 from multav.attacks.catalogue import in_words
 from multav.errors import InvalidSpec
+from multav.model_card import VERSION, ClassName, distinct
 from multav.validation import field_errors, near
 
-ClassName = Annotated[str, Field(strict=True, min_length=1, max_length=200)]
 Triple = Annotated[
     tuple[
         Annotated[float, Field(allow_inf_nan=False)],
@@ -99,7 +98,7 @@ class ModelUpload(BaseModel):
     provenance: Annotated[str, Field(strict=True, max_length=10_000)] | None = Field(
         None, description="where the weights came from and how to make them again"
     )
-    version: str = Field("1", pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,49}$")
+    version: str = Field("1", pattern=VERSION)
 
     @field_validator("geometry", "arguments", mode="before")
     @classmethod
@@ -110,10 +109,7 @@ class ModelUpload(BaseModel):
     @field_validator("classes")
     @classmethod
     def _distinct(cls, classes: Any) -> Any:
-        if isinstance(classes, tuple) and len(set(classes)) < len(classes):
-            (twice, count) = Counter(classes).most_common(1)[0]
-            raise ValueError(f"{twice!r} is there {count} times; a label could not tell them apart")
-        return classes
+        return distinct(classes) if isinstance(classes, tuple) else classes
 
     @classmethod
     def parse(cls, body: Any) -> Self:

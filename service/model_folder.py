@@ -28,10 +28,16 @@ def register_folder(database: Database, settings: Settings) -> None:
     if not settings.models_dir.is_dir():
         raise CannotStart(f"MULTAV_MODELS_DIR={settings.models_dir}: there is no such folder")
     for path in sorted(settings.models_dir.glob("*.safetensors")):
+        if not path.is_file():
+            # A pipe would keep the start waiting for ever.
+            _log.error("%s is not registered: it is not a file", path)
+            continue
         try:
             _register(database, settings, path)
         except MultavError as error:
             _log.error("%s is not registered: %s", path, error.detail)
+        except OSError as error:
+            _log.error("%s is not registered: %s", path, error)
 
 
 def _register(database: Database, settings: Settings, path: Path) -> None:

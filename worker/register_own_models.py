@@ -45,6 +45,10 @@ def register_all(database: Database, declared: Mapping[str, OwnModel]) -> dict[s
         except MultavError as error:
             refused[own.name] = error
             _log.error("model %s is refused: %s", own.name, error.detail)
+        except Exception as error:
+            # Their code is called in many places, and may raise anything in each.
+            refused[own.name] = BadOwnModel(f"{own.path} raised {type(error).__name__}: {error}")
+            _log.exception("model %s is refused", own.name)
     return refused
 
 

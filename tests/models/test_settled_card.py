@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from models.class_list import class_list
 from models.published_checkpoints import TRAININGS
@@ -228,3 +229,22 @@ def test_published_files_are_of_networks_that_exist() -> None:
 
     for training in TRAININGS.values():
         assert {architecture for architecture, _, _ in training.published} <= set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"version": "2/x"},
+        {"version": "2\0"},
+        {"version": "é"},
+        {"version": ""},
+        {"classes": ("a", "a")},
+        {"classes": ("a", "")},
+        {"classes": ("a", "b" * 201)},
+    ],
+)
+def test_a_card_says_nothing_that_a_user_may_not_say(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        ModelCard.model_validate(CARD.model_dump() | wrong)
+    with pytest.raises(InvalidSpec):
+        ModelUpload.parse(wrong | {name: list(value) for name, value in wrong.items() if name == "classes"})

@@ -1,6 +1,7 @@
 """The operator's folder: what is in it is registered at the start, and what is wrong with it keeps nobody waiting."""
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,36 @@ def test_native_checkpoints_are_registered_once(
     put(folder, 1)
     prepare(settings)
     assert registered(settings)["operators"].sha256 != first["operators"].sha256
+
+
+def test_what_is_no_file_keeps_nothing_from_starting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "folder.safetensors").mkdir()
+    (folder / "gone.safetensors").symlink_to(tmp_path / "nowhere")
+    (folder / "circle.safetensors").symlink_to("circle.safetensors")
+    os.mkfifo(folder / "pipe.safetensors")
+    put(folder, 0)
+    settings = Settings(data_dir=tmp_path, models_dir=folder)
+    with caplog.at_level(logging.ERROR):
+        prepare(settings)
+    assert len(caplog.records) == 4
+    assert all("it is not a file" in record.getMessage() for record in caplog.records)
+    assert "operators" in registered(settings)
+
+    # One that may not be read, or goes while it is looked at.
+    caplog.clear()
+    (folder / "unreadable.safetensors").write_bytes(b"nothing")
+
+    def refused(path: Path) -> str:
+        raise PermissionError(f"no right to read {path.name}")
+
+    monkeypatch.setattr(model_folder, "_sha256", refused)
+    with caplog.at_level(logging.ERROR):
+        prepare(settings)
+    assert "no right to read unreadable.safetensors" in caplog.text
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -44,6 +44,29 @@ CODE = """
 
     def broken():
         raise RuntimeError("no weights here")
+
+    def ends():
+        raise SystemExit("a script's end")
+
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = network(0)
+
+    def several():
+        class Several(Odd):
+            def forward(self, clips):
+                return {"logits": self.network(clips)}
+        return Several(), CARD
+
+    def raising():
+        class Raising(Odd):
+            def forward(self, clips):
+                raise KeyError("what it did not expect")
+        return Raising(), CARD
+
+    def lazy():
+        return nn.Sequential(nn.Flatten(), nn.LazyLinear(2)), CARD
 """
 
 
@@ -63,15 +86,18 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_good_ones_are_registered_and_bad_ones_stand_in_nobodys_way(
     code: str, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = ("broken", "random", "detached", "good")
+    wrong = ("broken", "random", "detached", "ends", "several", "raising", "lazy")
+    names = (*wrong, "good")
     declared = own_models(",".join(f"{name}={code}:{name}" for name in names))
     refused = register_all(database, declared)
-    assert {name: type(error) for name, error in refused.items()} == dict.fromkeys(
-        ("broken", "random", "detached"), BadOwnModel
-    )
+    assert {name: type(error) for name, error in refused.items()} == dict.fromkeys(wrong, BadOwnModel)
     assert "no weights here" in refused["broken"].detail
     assert "other weights each time" in refused["random"].detail
     assert "gradient" in refused["detached"].detail
+    assert "a script's end" in refused["ends"].detail
+    assert "gives a dict, not a tensor" in refused["several"].detail
+    assert "KeyError: 'what it did not expect'" in refused["raising"].detail
+    assert "uninitialized parameter" in refused["lazy"].detail
     with database.read() as session:
         (model,) = models.listed(session).items
     assert (model.name, model.origin, model.bytes) == ("good", "own", None)
