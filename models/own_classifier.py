@@ -39,7 +39,8 @@ def load_own(own: OwnModel) -> PixelClassifier:
         made = attrgetter(factory)(import_module(module))()
     except (Exception, SystemExit) as error:
         # A script ends its process where a module would end.
-        raise BadOwnModel(f"model {own.name!r}: {own.path} raised {type(error).__name__}: {error}") from error
+        raised = f"{type(error).__name__}: {str(error)[:2000]}"
+        raise BadOwnModel(f"model {own.name!r}: {own.path} raised {raised}") from error
     network, said = _parts(own, made)
     said |= {
         "name": own.name,

@@ -21,6 +21,7 @@ VERSION = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,49}$"
 
 ClassName = Annotated[str, Field(strict=True, min_length=1, max_length=200)]
 _LARGEST_HEADER = 16 * 2**20
+_LARGEST_CARD = 2**20
 
 
 class ModelCard(BaseModel):
@@ -92,6 +93,10 @@ def card_of(data: bytes) -> ModelCard:
     if METADATA_KEY not in metadata:
         raise BadCheckpoint(
             f"the checkpoint holds no model card: its metadata lacks the key {METADATA_KEY!r}"
+        )
+    if len(str(metadata[METADATA_KEY])) > _LARGEST_CARD:
+        raise BadCheckpoint(
+            f"the checkpoint's model card is longer than {_LARGEST_CARD} characters: shorten its texts or class names"
         )
     try:
         return ModelCard.model_validate_json(metadata[METADATA_KEY])

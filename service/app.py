@@ -15,6 +15,7 @@ from service.uploads import UploadLimit
 from store.database import Database
 from store.queue import Queue
 from store.settings import Settings, load_settings
+from store.work_folders import WorkFolders
 
 # A multipart body is a little more than the file in it: the specification, and the lines between the parts.
 _BESIDE_THE_FILE = 2**16
@@ -34,9 +35,12 @@ def app_from_environment() -> FastAPI:
 def create_app(settings: Settings) -> FastAPI:
     """The application."""
     database, queue = Database(settings.database), Queue(settings)
+    folders = WorkFolders(settings.data_dir / "uploads")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        # A process that was killed left its uploads behind.
+        folders.remove_stale()
         yield
         queue.close()
         database.close()
@@ -46,6 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
         settings,
         database,
         queue,
+        folders,
         probes=threading.BoundedSemaphore(settings.probes_at_once),
         check_ins=threading.BoundedSemaphore(settings.check_ins_at_once),
     )

@@ -16,9 +16,9 @@ def worker_command(settings: Settings) -> list[str]:
     ]
 
 
-def own_models_command() -> list[str]:
-    """Registers the operator's own models, then ends."""
-    return [sys.executable, "-m", "worker.register_own_models"]
+def own_model_command(name: str) -> list[str]:
+    """Registers one of the operator's own models, then ends."""
+    return [sys.executable, "-m", "worker.register_own_models", name]
 
 
 def sweeper_command() -> list[str]:

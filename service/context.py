@@ -1,4 +1,4 @@
-"""What every route needs: settings, database, queue, and the door's limits on probes and check-ins."""
+"""What every route needs: settings, database, queue, room for files, and the door's limits on probes and check-ins."""
 
 import threading
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from store.database import Database
 from store.queue import Queue
 from store.settings import Settings
+from store.work_folders import WorkFolders
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Context:
     settings: Settings
     database: Database
     queue: Queue
+    folders: WorkFolders
     probes: threading.BoundedSemaphore
     check_ins: threading.BoundedSemaphore
 

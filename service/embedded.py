@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from multav.errors import Conflict, DependencyDown, NotFound
 from multav.own_models import OwnModel, own_models
-from service.commands import api_command, own_models_command, sweeper_command, worker_command
+from service.commands import api_command, own_model_command, sweeper_command, worker_command
 from service.instance import CannotStart, alone, usable_port
 from service.model_folder import register_folder
 from service.stall import worker_has_stalled
@@ -124,22 +124,26 @@ def _serve(settings: Settings, supervisor: Supervisor, lock: int, stop: threadin
 
 
 def _register_own_models(settings: Settings, environment: dict[str, str], stop: threading.Event) -> None:
-    """Have the operator's code tried in a process of its own; what goes wrong there leaves the other models usable."""
-    declared = _own_models(settings)
-    if not declared:
-        return
-    child = Supervised("own models", own_models_command(), environment)
-    child.start()
-    assert child.process is not None, "it was started"
-    deadline = time.monotonic() + settings.check_in_seconds * len(declared)
-    while child.process.poll() is None and time.monotonic() < deadline and not stop.wait(0.05):
-        pass
-    ended = child.process.poll()
-    child.stop(settings.shutdown_seconds)
-    if ended is None and not stop.is_set():
-        _log.error("own models were not ready in time, and those that were not are not registered")
-    elif ended:
-        _log.error("not every own model was registered (exit code %d); the reasons are above", ended)
+    """Have each piece of the operator's code tried in a process of its own, so that none stands in another's way."""
+    for name in _own_models(settings):
+        child = Supervised(f"own model {name}", own_model_command(name), environment)
+        child.start()
+        assert child.process is not None, "it was started"
+        deadline = time.monotonic() + settings.check_in_seconds
+        while child.process.poll() is None and time.monotonic() < deadline and not stop.wait(0.05):
+            pass
+        ended = child.process.poll()
+        child.stop(settings.shutdown_seconds)
+        if stop.is_set():
+            return
+        if ended is None:
+            _log.error(
+                "own model %s was not ready after %g s, and is not registered",
+                name,
+                settings.check_in_seconds,
+            )
+        elif ended:
+            _log.error("own model %s was not registered (exit code %d); the reason is above", name, ended)
 
 
 def _own_models(settings: Settings) -> Mapping[str, OwnModel]:

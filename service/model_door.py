@@ -3,7 +3,6 @@
 import asyncio
 import math
 import re
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -111,10 +110,10 @@ def _check_in(context: Context, asked: ModelUpload, upload: Upload, order: _Orde
     same = _same_meanwhile(context, order)
     if same is not None:
         return same
-    with tempfile.TemporaryDirectory(prefix="multav-check-in-") as folder:
-        native = Path(folder) / "native.safetensors"
+    with context.folders.open() as folder:
+        native = folder / "native.safetensors"
         # A checkpoint without a name is called after its file.
-        named = Path(folder) / "source"
+        named = folder / "source"
         named.mkdir()
         source = upload.path.rename(named / _plain(upload.filename))
         checked = check_in(source, native, asked, check_in_limits(context.settings))

@@ -1,5 +1,6 @@
 """Every error as RFC 9457 problem+json; no trace ever leaves the process."""
 
+import errno
 import logging
 import uuid
 from collections.abc import Mapping
@@ -10,12 +11,22 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from multav.errors import DependencyDown, FieldError, InternalError, InvalidSpec, MultavError, QueueFull
+from multav.errors import (
+    DependencyDown,
+    FieldError,
+    InternalError,
+    InvalidSpec,
+    MalformedRequest,
+    MultavError,
+    QueueFull,
+)
 from multav.validation import pointer_of
 
 _log = logging.getLogger(__name__)
 _RETRY_SECONDS = 5
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CODES = {
     400: "malformed_request",
     404: "not_found",
@@ -88,6 +99,21 @@ def install(app: FastAPI) -> None:
             "detail": detail,
         }
         return ProblemResponse(body, status_code=error.status_code, headers=error.headers)
+
+    @app.exception_handler(ClientDisconnect)
+    def gone(_: Request, __: ClientDisconnect) -> ProblemResponse:
+        return problem_response(MalformedRequest("the connection was closed before the body had ended"))
+
+    @app.exception_handler(OSError)
+    def full(request: Request, error: OSError) -> ProblemResponse:
+        if error.errno not in _NO_ROOM:
+            return defect(request, error)
+        _log.error("%s %s: %s", request.method, request.url.path, error)
+        return problem_response(
+            DependencyDown(
+                "the server has no room for this file on its disk: try again later, or a smaller one"
+            )
+        )
 
     @app.exception_handler(Exception)
     def defect(request: Request, error: Exception) -> ProblemResponse:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from multav.errors import MalformedRequest, UploadTooLarge
+from service.context import context
+from store.work_folders import WorkFolders
 
 _CHUNK: Final = 2**20
 _SPEC_BYTES: Final = 2**18
@@ -70,7 +71,7 @@ async def submission(request: Request, part: FilePart = VIDEO) -> AsyncIterator[
     if content_type == "multipart/form-data":
         async with _form(request) as form:
             _refuse_unknown_parts(form, part)
-            async with _upload(form, part) as upload:
+            async with _upload(form, part, context(request).folders) as upload:
                 yield Submission(upload, parse_json(await _text(form, "spec") or "{}", "the part `spec`"))
     elif part.without_file and (content_type in ("application/json", "") or content_type.endswith("+json")):
         yield Submission(None, parse_json(await _body(request), "the body"))
@@ -138,7 +139,7 @@ def _refuse_unknown_parts(form: FormData, part: FilePart) -> None:
 
 
 @asynccontextmanager
-async def _upload(form: FormData, part: FilePart) -> AsyncIterator[Upload]:
+async def _upload(form: FormData, part: FilePart, folders: WorkFolders) -> AsyncIterator[Upload]:
     sent = form.getlist(part.name)
     if len(sent) != 1:
         number = "more than one" if sent else "no"
@@ -148,8 +149,8 @@ async def _upload(form: FormData, part: FilePart) -> AsyncIterator[Upload]:
     (file,) = sent
     if not isinstance(file, UploadFile):
         raise MalformedRequest(f"the part `{part.name}` is a field, not a file: with curl, write {part.how}")
-    with tempfile.TemporaryDirectory(prefix="multav-upload-") as folder:
-        path = Path(folder) / part.name
+    with folders.open() as folder:
+        path = folder / part.name
         digest, size = await run_in_threadpool(_copy, file, path)
         yield Upload(
             path, file.filename or part.name, file.content_type or "application/octet-stream", digest, size

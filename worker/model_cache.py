@@ -20,7 +20,7 @@ from store import blobs, models
 from store.database import Database
 from store.models import RegisteredModel
 from store.settings import Settings
-from worker.folders import WorkFolders
+from store.work_folders import WorkFolders
 
 _log = logging.getLogger(__name__)
 

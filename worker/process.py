@@ -13,8 +13,8 @@ from store import workers
 from store.database import Database
 from store.queue import Queue
 from store.settings import Settings
+from store.work_folders import WorkFolders
 from worker.devices import choose_device, pool_size, share_threads
-from worker.folders import WorkFolders
 from worker.memory import keep_large_buffers
 from worker.model_cache import ModelCache, warm_up
 from worker.run_job import run_job

@@ -1,6 +1,6 @@
 """Register the operator's own models: make each, try it, and write it into the registry.
 
-    python -m worker.register_own_models        exit code 1 when one of them was refused; the log says why
+    python -m worker.register_own_models [NAME ...]    exit code 1 when one of them was refused; the log says why
 
 It runs before the workers start (`python -m service` and `python -m service worker` see to that). Each model is made
 twice: a factory that gives other weights every time would give other weights in every worker.
@@ -28,9 +28,15 @@ def main() -> int:
     """Register what is declared; the exit code."""
     settings = load_settings()
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    declared = own_models(settings.own_models)
+    names = sys.argv[1:] or list(declared)
+    unknown = [name for name in names if name not in declared]
+    if unknown:
+        _log.error("no own model is declared as %s", ", ".join(unknown))
+        return 1
     database = Database(settings.database)
     try:
-        return 1 if register_all(database, own_models(settings.own_models)) else 0
+        return 1 if register_all(database, {name: declared[name] for name in names}) else 0
     finally:
         database.close()
 
@@ -47,7 +53,7 @@ def register_all(database: Database, declared: Mapping[str, OwnModel]) -> dict[s
             _log.error("model %s is refused: %s", own.name, error.detail)
         except Exception as error:
             # Their code is called in many places, and may raise anything in each.
-            refused[own.name] = BadOwnModel(f"{own.path} raised {type(error).__name__}: {error}")
+            refused[own.name] = BadOwnModel(f"{own.path} raised {type(error).__name__}: {str(error)[:2000]}")
             _log.exception("model %s is refused", own.name)
     return refused
 

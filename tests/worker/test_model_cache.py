@@ -18,7 +18,7 @@ from store.database import Database
 from store.models import RegisteredModel
 from store.settings import Settings
 from store.tables import BlobChunkTable
-from worker.folders import WorkFolders
+from store.work_folders import WorkFolders
 from worker.model_cache import ModelCache, size_of
 
 Make = Callable[..., RegisteredModel]
@@ -131,7 +131,7 @@ import torch
 torch.set_num_threads(1)
 from store.database import Database
 from store.settings import Settings
-from worker.folders import WorkFolders
+from store.work_folders import WorkFolders
 from worker.model_cache import ModelCache
 
 settings = Settings()

@@ -14,7 +14,7 @@ from multav.own_models import own_models
 from store import models
 from store.database import Database
 from store.settings import Settings
-from worker.folders import WorkFolders
+from store.work_folders import WorkFolders
 from worker.model_cache import ModelCache
 from worker.register_own_models import register_all
 
@@ -144,3 +144,8 @@ def test_the_command_says_what_it_refuses(code: str, settings: Settings, databas
     assert "model good is registered" in done.stderr
     with database.read() as session:
         assert models.get(session, "good").origin == "own"
+    # One alone, as the service asks for each: what hangs keeps no other waiting.
+    alone = [sys.executable, "-m", "worker.register_own_models", "nobody"]
+    done = subprocess.run(alone, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "no own model is declared as nobody" in done.stderr

@@ -1,4 +1,4 @@
-"""Temporary folders of jobs, each locked by the process that uses it; those of dead processes are removed.
+"""Temporary folders of jobs and uploads, each locked by the process that uses it; those of dead processes are removed.
 
 A lock and not a process id, because containers that share a volume do not share their process ids.
 """
@@ -16,7 +16,7 @@ _LOCK: Final = ".lock"
 
 
 class WorkFolders:
-    """Folders below `root`, one for each running job."""
+    """Folders below `root`, one for each piece of work."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
