@@ -1,5 +1,6 @@
 """Models come into the running service in every way, are attacked, and go: the whole path through every real part."""
 
+import json
 import os
 import re
 import sys
@@ -95,6 +96,44 @@ def test_an_imported_model_is_attacked_and_goes_when_nobody_uses_it(
     assert cli.main(["models", "delete", "imported", "--server", own.address]) == 0
     assert httpx.get(f"{own.address}/v1/models/imported").status_code == 404
     assert own.client.job(done["id"]) == done
+
+
+def test_the_command_asks_in_its_own_options(
+    own: Any, legacy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["models", "import", str(legacy), "--frames", "8", "--server", own.address]) == 1
+    said = capsys.readouterr().err
+    for option in ("--classes", "--mean", "--std"):
+        assert f"\n  {option} " in said, said
+    assert "--frames" not in said
+
+
+def test_the_command_tells_a_video_that_fooled_before_and_keeps_the_result(
+    own: Any, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "attack",
+        str(video),
+        "--to",
+        str(tmp_path),
+        "--server",
+        own.address,
+        "--model",
+        "still-or-moving",
+    ]
+    words += ["--output", "ffv1-mkv", "--steps", "1", "--epsilon", "1.001"]
+    cli.main(words)
+    (kept,) = tmp_path.glob("*-adversarial.json")
+    job = json.loads(kept.read_text())
+    assert job["result"]["success_clean"] is False
+    assert job["spec"]["attack"]["epsilon"] == 1.001
+    assert "so does the clean video" not in capsys.readouterr().out
+    clean = job["result"]["clean"]["label"]
+    (other,) = {"still", "moving"} - {clean}
+    assert cli.main([*words, "--label", other]) == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert any("so does the clean video: the model does not say" in line for line in lines)
+    assert not any(line.endswith(" ") for line in lines)
 
 
 def test_a_job_looks_into_its_model(own: Any, video: Path) -> None:

@@ -111,6 +111,10 @@ def test_files_that_are_no_checkpoints(checkpoint: Path, tmp_path: Path) -> None
         ({"other": "x"}, "no model card"),
         ({METADATA_KEY: "{}"}, "not valid"),
         (
+            {METADATA_KEY: CARD.model_copy(update={"description": "x" * 2**20}).model_dump_json()},
+            "longer than",
+        ),
+        (
             {METADATA_KEY: CARD.model_dump_json().replace("resnet3d", "os.system")},
             "is not known; known are: .*resnet3d",
         ),
