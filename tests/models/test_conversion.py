@@ -121,7 +121,7 @@ def test_ours_comes_through_with_its_card(path: Path) -> None:
     made = card_of(data)
     assert (made.name, made.licence, made.metrics) == ("ours", "MIT", {"made up": 0.5})
     assert made.source_format == "multav"
-    assert made.assumed == ()
+    assert made.assumed == ("Its accuracies are those that the file's card states: not measured here.",)
     # Half precision stays half precision, bit for bit.
     clips = torch.rand(2, 3, 4, 16, 16)
     assert load(data)(clips).equal(load(path)(clips))
