@@ -6,9 +6,11 @@ Layers 2 to 4 halve time, height and width with the first 3x3x3 convolution of t
 have blocks of two convolutions, the deeper ones bottlenecks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
+
+from torch import nn
 
 from models.argument_checks import class_count, flag, scaled_widths
 from models.basic_block import BasicBlock
@@ -40,6 +42,9 @@ class ResNet3D(HaraNetwork):
     Raises `TypeError` or `ValueError` for arguments that are not allowed, before any weights are made.
     """
 
+    basic_block: ClassVar[Callable[..., nn.Module]] = BasicBlock
+    bottleneck: ClassVar[Callable[..., nn.Module]] = Bottleneck
+
     def __init__(
         self,
         classes: int,
@@ -57,11 +62,10 @@ class ResNet3D(HaraNetwork):
     ) -> None:
         widths = scaled_widths(WIDTHS, widen_factor)
         convolutions = Convolutions(flag("plain", plain))
-        kind: type[BasicBlock | Bottleneck] = (
-            BasicBlock if checked_depth(depth) in BASIC_DEPTHS else Bottleneck
-        )
         make_block: BlockMaker = partial(
-            kind, shortcuts=Shortcuts.checked(shortcut, cut_shortcut_gradient), convolutions=convolutions
+            self.basic_block if checked_depth(depth) in BASIC_DEPTHS else self.bottleneck,
+            shortcuts=Shortcuts.checked(shortcut, cut_shortcut_gradient),
+            convolutions=convolutions,
         )
         super().__init__(
             class_count(classes),
