@@ -1,0 +1,70 @@
+"""What a dataset holds: classes in the order of their indices, and labelled videos. Torch-free."""
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ListedVideo:
+    """One labelled video. `index` is its place in the listing, which never changes for the same dataset.
+
+    `name` is its path within the dataset's root (or the number of a made clip), `label` an index into the classes.
+    Videos of one `group` were cut from the same source and are not independent. `path` is None where the clip is made
+    and not read.
+    """
+
+    index: int
+    name: str
+    label: int
+    group: str
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All videos that a dataset lists, whether or not their files are there (`missing` names those that are not).
+
+    `remarks` say what is odd about it without being wrong: counts other than the official ones, files that no list
+    names.
+    """
+
+    classes: tuple[str, ...]
+    videos: tuple[ListedVideo, ...]
+    missing: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = field(default_factory=tuple)
+
+
+def subset(
+    listing: Listing,
+    *,
+    count: int | None = None,
+    per_class: int | None = None,
+    classes: Sequence[str] | None = None,
+    seed: int = 0,
+) -> tuple[ListedVideo, ...]:
+    """The videos of `classes` (all if None), or a stratified draw of `count`, or `per_class` of each class.
+
+    The draw depends on the listing and `seed` alone. Videos come in an order in which every beginning is stratified as
+    well as it can be, so that an audit's first results speak for the whole. Raises `ValueError` for a class that is
+    not in the listing.
+    """
+    unknown = sorted(set(classes or ()) - set(listing.classes))
+    if unknown:
+        raise ValueError(f"the dataset has no class {', '.join(map(repr, unknown))}")
+    wanted = None if classes is None else {listing.classes.index(name) for name in classes}
+    by_class: dict[int, list[ListedVideo]] = defaultdict(list)
+    for video in listing.videos:
+        if wanted is None or video.label in wanted:
+            by_class[video.label].append(video)
+    places: list[tuple[float, int, ListedVideo]] = []
+    for label, videos in sorted(by_class.items()):
+        shuffled = sorted(videos, key=lambda video: video.index)
+        random.Random(f"{seed}:{label}").shuffle(shuffled)
+        kept = shuffled if per_class is None else shuffled[:per_class]
+        # Each class is spread evenly over the whole; so a beginning holds every class's share.
+        places += [((number + 0.5) / len(kept), label, video) for number, video in enumerate(kept)]
+    ordered = [video for _, _, video in sorted(places, key=lambda place: place[:2])]
+    return tuple(ordered if count is None else ordered[:count])

@@ -1,0 +1,1 @@
+"""What an audit says to people: JSON, tables, and a page that stands by itself."""

@@ -1,0 +1,1 @@
+"""Rates with intervals, paired differences, and corrections for looking often."""
