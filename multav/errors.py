@@ -12,6 +12,7 @@
     ├── OutputTooLarge         413  the requested output would pass a limit
     ├── EncodingFailed         500  the encoder did not produce a file
     ├── BadCheckpoint          422  a checkpoint cannot be read or does not fit its card
+    ├── BadDataset             422  a dataset's folder, lists or archive are not what its kind asks for
     ├── BadOwnModel            500  the operator's own code makes no model that can be used
     ├── NotFound               404
     ├── Conflict               409  the state of the thing forbids the request
@@ -130,6 +131,12 @@ class BadCheckpoint(MultavError):
     """A checkpoint cannot be read, or its tensors do not fit its card."""
 
     status, code, title = 422, "bad_checkpoint", "The checkpoint cannot be used"
+
+
+class BadDataset(MultavError):
+    """A dataset's folder, lists or archive are not what its kind asks for, or lead out of its folder."""
+
+    status, code, title = 422, "bad_dataset", "The dataset cannot be used"
 
 
 class BadOwnModel(MultavError):
