@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from service import artifacts, attack_kinds, attacks, health, jobs, models, problems, videos
+from service import artifacts, attack_kinds, attacks, audits, datasets, health, jobs, models, problems, videos
 from service.context import Context
 from service.problems import Problem
 from service.uploads import UploadLimit
@@ -66,6 +66,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(artifacts.router)
     app.include_router(attack_kinds.router)
     app.include_router(models.router)
+    app.include_router(datasets.router)
+    app.include_router(audits.router)
     app.include_router(health.router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

@@ -74,7 +74,7 @@ def accept_attack(context: Context, submission: Submission, key: str | None) -> 
     probed = _probe(context, submission.upload) if submission.upload else None
     try:
         with context.database.write() as session:
-            _refuse_when_full(session, context.settings.max_queued_jobs)
+            refuse_when_full(session, context.settings.max_queued_jobs)
             # It may have been deleted since it was looked up; from here on it cannot be until the job is there.
             _model(session, str(request.model), request.model_sha256, models.hold)
             video = _video(session, probed, video_id)
@@ -82,13 +82,13 @@ def accept_attack(context: Context, submission: Submission, key: str | None) -> 
             filename = probed.upload.filename if probed else video.filename
             job = _create(session, context, request, video, filename)
             if key is not None and not idempotency.remember(session, key, ATTACKS_ROUTE, digest, job.id):
-                raise _AnsweredMeanwhile
-    except _AnsweredMeanwhile:
+                raise AnsweredMeanwhile
+    except AnsweredMeanwhile:
         with context.database.read() as session:
             first = idempotency.answered(session, str(key), ATTACKS_ROUTE, digest)
         return Accepted(str(first), replayed=True)
     # Only now: a worker that is told of the job must find its row. A lost message is the sweeper's business.
-    context.queue.nudge(job.id)
+    context.queue.nudge(job.id, job.kind)
     return Accepted(job.id, replayed=False)
 
 
@@ -117,7 +117,7 @@ def accept_video(context: Context, upload: Upload, key: str | None) -> Accepted:
     return Accepted(video.id, replayed=faster, new=new)
 
 
-class _AnsweredMeanwhile(Exception):
+class AnsweredMeanwhile(Exception):
     """Another request with the same Idempotency-Key was faster; what this one did is rolled back."""
 
 
@@ -187,7 +187,7 @@ def _probe(context: Context, upload: Upload) -> _Probed:
     return _Probed(upload, blob, info.model_dump(mode="json"))
 
 
-def _refuse_when_full(session: Session, most: int) -> None:
+def refuse_when_full(session: Session, most: int) -> None:
     waiting = jobs.count(session, "queued")
     if waiting >= most:
         raise QueueFull(f"{waiting} jobs wait already: try again later")
@@ -221,7 +221,7 @@ def _create(session: Session, context: Context, request: AttackRequest, video: V
             kind="attack",
             spec=spec,
             video_id=video.id,
-            model_name=request.model,
+            uses=[("model", str(request.model))],
             max_attempts=context.settings.max_attempts,
         )
     except IntegrityError as error:

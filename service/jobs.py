@@ -7,6 +7,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel
 
+from multav.errors import NotFound
 from service.content import matches
 from service.context import Context, InContext
 from service.events import job_events
@@ -44,6 +45,8 @@ def read_job(context: Context, job_id: str) -> tuple[Job, tuple[Artifact, ...]]:
     """The job and what it made, as of one moment. Raises `NotFound`."""
     with context.database.read() as session:
         job = jobs.get(session, job_id)
+        if job.parent_id is not None:
+            raise NotFound(f"there is no job {job_id!r}: it is a part of job {job.parent_id}")
         return job, artifacts.for_job(session, job_id) if job.state == "succeeded" else ()
 
 
@@ -101,6 +104,7 @@ def get_job(
 )
 def delete_job(context: InContext, job_id: str) -> Response:
     """Delete a finished job, its artifacts, and the video that came with it."""
+    read_job(context, job_id)
     with context.database.write() as session:
         jobs.remove(session, job_id)
     return Response(status_code=204)
@@ -119,8 +123,53 @@ def cancel_job(context: InContext, job_id: str) -> Response:
 
     Asking again, or for a job that has ended, changes nothing.
     """
+    read_job(context, job_id)
     with context.database.write() as session:
         jobs.request_cancel(session, job_id)
+    return _changed(context, job_id)
+
+
+@router.post(
+    "/{job_id}/pause",
+    operation_id="pauseJob",
+    summary="Pause a job",
+    status_code=202,
+    response_model=JobView,
+    responses=problems(404, 409, 503),
+)
+def pause_job(context: InContext, job_id: str) -> Response:
+    """Let the job rest: what it has done is kept, its workers go on to other work. `resume` lets it go on.
+
+    An audit loses at most the clips in flight; an attack begins again when it is resumed.
+    """
+    read_job(context, job_id)
+    with context.database.write() as session:
+        jobs.pause(session, job_id)
+    return _changed(context, job_id)
+
+
+@router.post(
+    "/{job_id}/resume",
+    operation_id="resumeJob",
+    summary="Resume a job",
+    status_code=202,
+    response_model=JobView,
+    responses=problems(404, 409, 503),
+)
+def resume_job(context: InContext, job_id: str) -> Response:
+    """Let a paused job go on, or run one again that failed or was cancelled: an audit does only what is missing."""
+    read_job(context, job_id)
+    with context.database.write() as session:
+        job = jobs.resume(session, job_id, more_attempts=context.settings.max_attempts)
+        waiting = [job, *jobs.parts(session, job_id)]
+    for each in waiting:
+        if each.state == "queued" and not context.queue.nudge(each.id, each.kind):
+            # The sweeper sends what the broker does not take now.
+            break
+    return _changed(context, job_id)
+
+
+def _changed(context: Context, job_id: str) -> Response:
     job, made = read_job(context, job_id)
     return JSONResponse(
         job_view(job, made).model_dump(mode="json"), status_code=202, headers=job_headers(job)

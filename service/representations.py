@@ -1,15 +1,20 @@
 """How jobs, artifacts, videos and models look as JSON."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 from multav.artifact_roles import roles_in_words
 from store.artifacts import Artifact
+from store.datasets import RegisteredDataset
 from store.jobs import Job
 from store.models import RegisteredModel
 from store.videos import Video
+
+
+_PRIORITIES: dict[int, Literal["low", "normal", "high"]] = {0: "low", 1: "normal", 2: "high"}
 
 
 class ProgressView(BaseModel):
@@ -44,6 +49,8 @@ class JobView(BaseModel):
     kind: Literal["attack", "audit", "training"]
     state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
     cancel_requested: bool
+    paused: bool = Field(description="it rests until it is resumed; a paused job stays queued or running")
+    priority: Literal["low", "normal", "high"]
     progress: ProgressView
     attempt: int
     created_at: datetime
@@ -107,6 +114,27 @@ class ModelView(BaseModel):
     links: dict[str, str]
 
 
+class DatasetView(BaseModel):
+    """A registered dataset."""
+
+    name: str
+    spec: dict[str, Any] = Field(description="its kind and how that kind is read; every default spelled out")
+    origin: Literal["shipped", "folder", "uploaded"] = Field(
+        description="built in, in a folder that the server sees, or uploaded as an archive"
+    )
+    root: str | None = Field(description="the folder, below the one that the operator allows")
+    sha256: str = Field(description="of classes, names, labels and groups: audits are run against that listing")
+    classes: list[str]
+    videos: int
+    videos_per_class: list[int]
+    groups: int = Field(description="sources that videos were cut from: those of one group are not independent")
+    missing: int = Field(description="videos that the lists name and that are not there")
+    missing_names: list[str] = Field(description="the first of them")
+    remarks: list[str] = Field(description="what is odd: other counts than the official ones, files in no list")
+    created_at: datetime
+    links: dict[str, str]
+
+
 def moment(seconds: float) -> datetime:
     """A time of the database as UTC."""
     return datetime.fromtimestamp(seconds, UTC)
@@ -138,11 +166,16 @@ def artifact_view(artifact: Artifact) -> ArtifactView:
 def job_view(job: Job, artifacts: tuple[Artifact, ...] = ()) -> JobView:
     """The JSON of a job with its artifacts."""
     address = f"/v1/jobs/{job.id}"
+    links = {name: f"{address}/{name}" for name in ("events", "cancel", "pause", "resume", "artifacts")}
+    if job.kind == "audit":
+        links["outcomes"] = f"/v1/audits/{job.id}/outcomes"
     return JobView(
         id=job.id,
         kind=job.kind,
         state=job.state,
         cancel_requested=job.cancel_requested,
+        paused=job.paused,
+        priority=_PRIORITIES.get(job.priority, "normal"),
         progress=ProgressView(done=job.done, total=job.total, unit=job.unit, eta_seconds=job.eta_seconds),
         attempt=job.attempt,
         created_at=moment(job.created_at),
@@ -152,12 +185,7 @@ def job_view(job: Job, artifacts: tuple[Artifact, ...] = ()) -> JobView:
         result=job.result,
         problem=job.problem,
         artifacts=[artifact_view(artifact) for artifact in artifacts],
-        links={
-            "self": address,
-            "events": f"{address}/events",
-            "cancel": f"{address}/cancel",
-            "artifacts": f"{address}/artifacts",
-        },
+        links={"self": address} | links,
     )
 
 
@@ -172,6 +200,23 @@ def video_view(video: Video) -> VideoView:
         info=video.info,
         created_at=moment(video.created_at),
         links={"self": f"/v1/videos/{video.id}", "content": f"/v1/videos/{video.id}/content"},
+    )
+
+
+def dataset_view(dataset: RegisteredDataset, *, allowed: Path | None) -> DatasetView:
+    """The JSON of a dataset; of its folder what lies below the allowed one."""
+    root = None if dataset.root is None else Path(dataset.root)
+    if root is not None and allowed is not None and root.is_relative_to(allowed):
+        root = root.relative_to(allowed)
+    return DatasetView(
+        name=dataset.name,
+        spec=dataset.spec,
+        origin=dataset.origin,
+        root=None if root is None else str(root),
+        sha256=dataset.sha256,
+        **dataset.listing,
+        created_at=moment(dataset.created_at),
+        links={"self": f"/v1/datasets/{dataset.name}"},
     )
 
 

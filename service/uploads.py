@@ -51,6 +51,7 @@ class FilePart:
 
 VIDEO: Final = FilePart("video", "clip.mp4", without_file="the id of an uploaded video")
 CHECKPOINT: Final = FilePart("checkpoint", "model.pth")
+ARCHIVE: Final = FilePart("archive", "videos.zip", without_file="the root of a folder that the server sees")
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,14 @@ async def submission(request: Request, part: FilePart = VIDEO) -> AsyncIterator[
         raise MalformedRequest(
             f"a body of type {content_type!r} is not read: send multipart/form-data with a part `{part.name}`{instead}"
         )
+
+
+async def json_body(request: Request) -> Any:
+    """The JSON of a body without a file. Raises `MalformedRequest` and `UploadTooLarge`."""
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type not in ("application/json", "") and not content_type.endswith("+json"):
+        raise MalformedRequest(f"a body of type {content_type!r} is not read: send application/json")
+    return parse_json(await _body(request), "the body")
 
 
 def parse_json(text: str | bytes, where: str) -> Any:

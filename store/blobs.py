@@ -19,10 +19,22 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from multav.errors import NotFound
 from store.database import Database, now
-from store.tables import ArtifactTable, BlobChunkTable, BlobTable, ModelTable, VideoTable
+from store.tables import (
+    ArtifactTable,
+    BlobChunkTable,
+    BlobTable,
+    DatasetTable,
+    ModelTable,
+    VideoTable,
+)
 
 CHUNK: Final = 2**20
-_REFERRING: Final = (VideoTable.blob_id, ArtifactTable.blob_id, ModelTable.blob_id)
+_REFERRING: Final = (
+    VideoTable.blob_id,
+    ArtifactTable.blob_id,
+    ModelTable.blob_id,
+    DatasetTable.blob_id,
+)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """The life of a job. Its state changes here and nowhere else.
 
-                    ┌────────────── c, f ─────────────┐
+                    ┌──────────── c, f, j ────────────┐
                     ▼                                 │
-    create ──a──► queued ──b──► running ──d──► succeeded
-                    │             │  ├────e──► failed
-                    └──g──► cancelled ◄──h────┘
+    create ──a──► queued ──b──► running (i) ──d──► succeeded
+                  │    ▲          │  └────────e──► failed
+                  │    │          h                  │
+                  └─g──┼───► cancelled               │
+                       └────────k─┴──────────────────┘
 
     a  create             the row is written; the message comes after the commit
     b  claim              one worker wins: attempt + 1, owner and lease are set
@@ -13,6 +15,11 @@
     f  sweep              the lease ran out: back to the queue, or failed (worker_lost) after the last attempt
     g  request_cancel     of a queued job: cancelled at once
     h  confirm_cancel     the worker has seen the flag that request_cancel left (or its lease ran out meanwhile)
+    i  split              the worker leaves the job, which goes on running in its parts: no owner, no lease
+    j  gather             all parts have ended: back to the queue, where a worker goes on with what they made
+    k  resume             a failed or cancelled job, and those of its parts that failed, run again
+
+A paused job stays in its state; it is not claimed, its parts are not claimed, and a worker that runs it releases it.
 
 Every transition is one UPDATE that names the state it may leave; a worker's writes name its attempt and itself
 as well, so that a worker which was given up cannot overwrite what its successor does. Every change of a row
@@ -20,63 +27,76 @@ makes a new `version`; every transition leaves an event.
 """
 
 import uuid
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from sqlalchemy import case, delete, func, insert, or_, select, update
 from sqlalchemy.engine import CursorResult
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.elements import ColumnElement
 
-from multav.errors import Conflict, NotFound, WorkerLost
+from multav.errors import Conflict, WorkerLost
 from store.database import now
-from store.paging import Page, page
-from store.tables import ArtifactTable, JobEventTable, JobTable
+from store.job_rows import (
+    FINISHED,
+    NORMAL,
+    Job,
+    JobEvent,
+    JobState,
+    count,
+    count_unfinished,
+    events_after,
+    get,
+    hurried,
+    is_paused,
+    listed,
+    oldest_waiting_seconds,
+    parts,
+)
+from store.tables import ArtifactTable, JobEventTable, JobTable, JobUseTable
 
-JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-FINISHED: Final = frozenset({"succeeded", "failed", "cancelled"})
+__all__ = [
+    "FINISHED",
+    "Claim",
+    "ClaimLost",
+    "Job",
+    "JobEvent",
+    "JobState",
+    "Part",
+    "Sweep",
+    "cancel_requested",
+    "claim",
+    "claim_part",
+    "confirm_cancel",
+    "count",
+    "count_unfinished",
+    "count_up",
+    "create",
+    "events_after",
+    "fail",
+    "gather",
+    "get",
+    "heartbeat",
+    "hurried",
+    "is_to_rest",
+    "listed",
+    "mark_nudged",
+    "oldest_waiting_seconds",
+    "parts",
+    "pause",
+    "release",
+    "remove",
+    "report_progress",
+    "request_cancel",
+    "resume",
+    "split",
+    "succeed",
+    "sweep",
+]
 
-
-@dataclass(frozen=True)
-class Job:
-    """A job as it was when it was read. Times are seconds since 1970."""
-
-    id: str
-    kind: str
-    state: JobState
-    version: int
-    spec: dict[str, Any]
-    video_id: str | None
-    attempt: int
-    max_attempts: int
-    owner: str | None
-    cancel_requested: bool
-    done: int | None
-    total: int | None
-    unit: str | None
-    eta_seconds: float | None
-    created_at: float
-    started_at: float | None
-    finished_at: float | None
-    result: dict[str, Any] | None
-    problem: dict[str, Any] | None
-
-    @property
-    def finished(self) -> bool:
-        """Whether the state is final."""
-        return self.state in FINISHED
-
-
-@dataclass(frozen=True)
-class JobEvent:
-    """A transition: the state it led to, why, and the version of the row that it made."""
-
-    job_id: str
-    version: int
-    state: JobState
-    cause: str
-    attempt: int
-    at: float
+Use = tuple[Literal["model", "dataset"], str]
+"""What a job needs, and its name."""
 
 
 @dataclass(frozen=True)
@@ -88,18 +108,29 @@ class Claim:
     owner: str
 
 
+@dataclass(frozen=True)
+class Part:
+    """A piece of a job that any worker may run by itself."""
+
+    kind: str
+    spec: dict[str, Any]
+
+
 class ClaimLost(Exception):
     """The claim is no longer valid: the job was given to somebody else, or has ended. Stop and write nothing."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep did: ids of jobs put back, failed and cancelled, and of queued jobs that need a message."""
+    """What a sweep did: ids of jobs put back, failed and cancelled.
+
+    `to_nudge` are queued jobs that need a message, with their kinds, parts of others last.
+    """
 
     requeued: tuple[str, ...]
     failed: tuple[str, ...]
     cancelled: tuple[str, ...]
-    to_nudge: tuple[str, ...]
+    to_nudge: dict[str, str]
 
 
 def create(
@@ -108,103 +139,222 @@ def create(
     kind: str,
     spec: dict[str, Any],
     video_id: str | None = None,
-    model_name: str | None = None,
+    uses: Iterable[Use] = (),
+    priority: int = NORMAL,
     max_attempts: int = 3,
 ) -> Job:
-    """A new queued job. The caller commits, and only then sends the message."""
+    """A new queued job. The caller commits, and only then sends the message.
+
+    What it `uses` stays registered until it has ended. Of two that wait for the same workers the one of the higher
+    `priority` goes first.
+    """
     job_id = uuid.uuid4().hex
     session.execute(
         insert(JobTable).values(
-            id=job_id,
-            kind=kind,
-            state="queued",
-            version=1,
-            spec=spec,
-            video_id=video_id,
-            model_name=model_name,
-            attempt=0,
-            max_attempts=max_attempts,
-            nudged_at=now(),
-            created_at=now(),
+            _queued(job_id, kind, spec, priority=priority, max_attempts=max_attempts, video_id=video_id)
         )
     )
+    for thing, name in dict.fromkeys(uses):
+        session.execute(insert(JobUseTable).values(job_id=job_id, thing=thing, name=name))
     _record(session, job_id, "created")
     return get(session, job_id)
-
-
-def get(session: Session, job_id: str) -> Job:
-    """The job. Raises `NotFound`."""
-    row = session.get(JobTable, job_id, populate_existing=True)
-    if row is None:
-        raise NotFound(f"there is no job {job_id!r}")
-    return _value(row)
-
-
-def listed(
-    session: Session,
-    *,
-    state: str | None = None,
-    kind: str | None = None,
-    limit: int = 50,
-    cursor: str | None = None,
-) -> Page[Job]:
-    """Jobs, newest first, of one state or kind if asked."""
-    query = select(JobTable)
-    if state is not None:
-        query = query.where(JobTable.state == state)
-    if kind is not None:
-        query = query.where(JobTable.kind == kind)
-    return page(
-        session,
-        query,
-        (JobTable.created_at, JobTable.id),
-        limit=limit,
-        cursor=cursor,
-        key=lambda row: (row.created_at, row.id),
-        value=_value,
-    )
-
-
-def count(session: Session, state: JobState) -> int:
-    """How many jobs are in `state`."""
-    return session.scalar(select(func.count()).select_from(JobTable).where(JobTable.state == state)) or 0
-
-
-def count_unfinished(session: Session, model_name: str) -> int:
-    """How many jobs wait or run that use the model."""
-    using = select(func.count()).where(JobTable.model_name == model_name, JobTable.state.not_in(FINISHED))
-    return session.scalar(using) or 0
-
-
-def events_after(session: Session, job_id: str, version: int) -> list[JobEvent]:
-    """The job's transitions that made a version above `version`, in order."""
-    rows = session.scalars(
-        select(JobEventTable)
-        .where(JobEventTable.job_id == job_id, JobEventTable.version > version)
-        .order_by(JobEventTable.version)
-    )
-    return [JobEvent(row.job_id, row.version, row.state, row.cause, row.attempt, row.at) for row in rows]  # type: ignore[arg-type]
 
 
 def claim(session: Session, job_id: str, owner: str, lease_seconds: float) -> Claim | None:
     """Take a queued job, if nobody else was faster. None when it is not queued any more (or never was)."""
     moved = _move(
         session,
-        [JobTable.id == job_id, JobTable.state == "queued", JobTable.cancel_requested_at.is_(None)],
+        [
+            JobTable.id == job_id,
+            JobTable.state == "queued",
+            JobTable.cancel_requested_at.is_(None),
+            ~is_paused(),
+        ],
         state="running",
         attempt=JobTable.attempt + 1,
         owner=owner,
         lease_until=now() + lease_seconds,
         started_at=func.coalesce(JobTable.started_at, now()),
-        progress_done=None,
-        progress_total=None,
-        progress_unit=None,
-        progress_eta=None,
     )
     if not moved:
         return None
+    job = get(session, job_id)
+    if not parts(session, job_id):
+        # Only a job in parts keeps what an earlier attempt did.
+        _move(
+            session,
+            [JobTable.id == job_id],
+            progress_done=None,
+            progress_total=None,
+            progress_unit=None,
+            progress_eta=None,
+        )
     _record(session, job_id, "claimed")
-    return Claim(job_id, get(session, job_id).attempt, owner)
+    return Claim(job_id, job.attempt, owner)
+
+
+def claim_part(session: Session, owner: str, lease_seconds: float) -> Claim | None:
+    """Take the part that is to be run next: of the highest priority, then of the oldest job. None when none waits."""
+    waiting = session.scalar(
+        select(JobTable.id)
+        .where(JobTable.state == "queued", JobTable.parent_id.is_not(None), ~is_paused())
+        .order_by(JobTable.priority.desc(), JobTable.created_at, JobTable.parent_id, JobTable.place)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    return None if waiting is None else claim(session, waiting, owner, lease_seconds)
+
+
+def split(
+    session: Session, claim: Claim, pieces: Sequence[Part], *, total: int, unit: str, max_attempts: int
+) -> None:
+    """Leave a running job to its parts. When all have ended, it is queued again. Raises `ClaimLost`.
+
+    Parts made before stay; the new ones come behind them. `total` units of progress are counted by `count_up`.
+    """
+    job = get(session, claim.job_id)
+    before = session.scalar(select(func.count()).where(JobTable.parent_id == claim.job_id)) or 0
+    left = _move(
+        session,
+        _held(claim),
+        owner=None,
+        lease_until=None,
+        progress_done=func.coalesce(JobTable.progress_done, 0),
+        progress_total=total,
+        progress_unit=unit,
+        progress_eta=None,
+    )
+    if not left:
+        raise ClaimLost(f"job {claim.job_id} is no longer run by attempt {claim.attempt} of {claim.owner}")
+    _record(session, claim.job_id, "split")
+    ids = [uuid.uuid4().hex for _ in pieces]
+    rows = [
+        _queued(part_id, part.kind, part.spec, priority=job.priority, max_attempts=max_attempts)
+        | {"parent_id": job.id, "place": before + place}
+        for place, (part_id, part) in enumerate(zip(ids, pieces, strict=True))
+    ]
+    for row in rows:
+        session.execute(insert(JobTable).values(row))
+    for part_id in ids:
+        _record(session, part_id, "created")
+
+
+def gather(session: Session, job_id: str) -> bool:
+    """Queue a job again whose parts have all ended, or end it if it is to be cancelled; whether it waits now.
+
+    The attempt does not count. Does nothing while a part has not ended, or for a job that a worker holds.
+    """
+    left = [
+        JobTable.id == job_id,
+        JobTable.state == "running",
+        JobTable.owner.is_(None),
+        all_parts_ended(),
+    ]
+    if _move(
+        session,
+        [*left, JobTable.cancel_requested_at.is_not(None)],
+        state="cancelled",
+        finished_at=now(),
+        progress_eta=None,
+    ):
+        _record(session, job_id, "cancelled")
+        return False
+    if not _move(session, left, state="queued", attempt=JobTable.attempt - 1, nudged_at=None):
+        return False
+    _record(session, job_id, "gathered")
+    return True
+
+
+def count_up(session: Session, part: Claim, *, done: int, seconds_each: float | None) -> Job:
+    """Note that a part has done so many units of its job; that job. Raises `ClaimLost` when the part is not held.
+
+    To be called in the transaction that keeps what was done, so that a unit counts exactly once. The parts that run
+    share what is left, at `seconds_each`.
+    """
+    if not _move(session, _held(part)):
+        raise ClaimLost(f"job {part.job_id} is no longer run by attempt {part.attempt} of {part.owner}")
+    parent_id = get(session, part.job_id).parent_id
+    running = session.scalar(
+        select(func.count()).where(JobTable.parent_id == parent_id, JobTable.state == "running")
+    )
+    reached = func.coalesce(JobTable.progress_done, 0) + done
+    eta = None
+    if seconds_each is not None:
+        eta = (JobTable.progress_total - reached) * seconds_each / max(1, running or 1)
+    _move(session, [JobTable.id == parent_id], progress_done=reached, progress_eta=eta)
+    return get(session, str(parent_id))
+
+
+def is_to_rest(session: Session, claim: Claim) -> bool:
+    """Whether the running job, or the one that it is a part of, was paused."""
+    return session.scalar(select(func.count()).where(*_held(claim), is_paused())) == 1
+
+
+def pause(session: Session, job_id: str) -> Job:
+    """Let the job rest until it is resumed: it keeps its state, and what it has done. Raises `NotFound`, `Conflict`."""
+    job = get(session, job_id)
+    if _move(
+        session,
+        [JobTable.id == job_id, JobTable.state.not_in(FINISHED), JobTable.paused_at.is_(None)],
+        paused_at=now(),
+        progress_eta=None,
+    ):
+        _record(session, job_id, "paused")
+    elif job.finished:
+        raise Conflict(f"job {job_id} is {job.state}: there is nothing to pause")
+    return get(session, job_id)
+
+
+def resume(session: Session, job_id: str, *, more_attempts: int) -> Job:
+    """Let a paused job go on, or run one again that failed or was cancelled: only what is missing is done.
+
+    Raises `NotFound`, and `Conflict` for a job that has succeeded.
+    """
+    job = get(session, job_id)
+    if job.state == "succeeded":
+        raise Conflict(f"job {job_id} has succeeded: there is nothing left to do")
+    if job.paused and _move(
+        session, [JobTable.id == job_id, JobTable.paused_at.is_not(None)], paused_at=None, nudged_at=None
+    ):
+        session.execute(
+            update(JobTable)
+            .where(JobTable.parent_id == job_id, JobTable.state == "queued")
+            .values(nudged_at=None)
+            .execution_options(synchronize_session=False)
+        )
+        _record(session, job_id, "resumed")
+    if job.finished:
+        _revive(session, job, more_attempts)
+    return get(session, job_id)
+
+
+def _revive(session: Session, job: Job, more_attempts: int) -> None:
+    """Queue a failed or cancelled job again, or leave it to those of its parts that have not succeeded."""
+    again: dict[str, Any] = {
+        "state": "queued",
+        "problem": None,
+        "finished_at": None,
+        "cancel_requested_at": None,
+        "nudged_at": None,
+        # Numbers of attempts are never used twice: what one left must not be taken for another's.
+        "max_attempts": JobTable.attempt + more_attempts,
+    }
+    ended = JobTable.state.in_(("failed", "cancelled"))
+    unfinished = [part.id for part in parts(session, job.id) if part.state != "succeeded"]
+    for part_id in unfinished:
+        if _move(session, [JobTable.id == part_id, ended], **again):
+            _record(session, part_id, "resumed")
+    if unfinished:
+        again |= {"state": "running", "owner": None, "lease_until": None, "attempt": JobTable.attempt + 1}
+    if _move(session, [JobTable.id == job.id, ended], **again):
+        _record(session, job.id, "resumed")
+
+
+def all_parts_ended() -> ColumnElement[bool]:
+    """Whether no part of the job waits or runs."""
+    part = aliased(JobTable)
+    unfinished = select(part.id).where(part.parent_id == JobTable.id, part.state.not_in(FINISHED))
+    return ~unfinished.correlate(JobTable).exists()
 
 
 def heartbeat(session: Session, claim: Claim, lease_seconds: float) -> bool:
@@ -318,6 +468,10 @@ def request_cancel(session: Session, job_id: str) -> Job:
         cancel_requested_at=now(),
     ):
         _record(session, job_id, "cancel_requested")
+        for part in parts(session, job_id):
+            if not part.finished:
+                request_cancel(session, part.id)
+        gather(session, job_id)
     return get(session, job_id)
 
 
@@ -333,6 +487,7 @@ def remove(session: Session, job_id: str) -> None:
     if not _rows(gone):
         raise Conflict(f"job {job_id} is {job.state}: cancel it, and delete it once it has ended")
     session.execute(delete(ArtifactTable).where(ArtifactTable.job_id == job_id))
+    session.execute(delete(JobUseTable).where(JobUseTable.job_id == job_id))
     session.execute(delete(JobEventTable).where(JobEventTable.job_id == job_id))
     idempotency.forget(session, job_id)
     if job.video_id is not None:
@@ -367,21 +522,32 @@ def sweep(session: Session, *, nudge_seconds: float, limit: int = 200) -> Sweep:
         if _move(session, held, state=state, **values):
             _record(session, job_id, "cancelled" if cancelled is not None else "worker_lost")
             outcome[state].append(job_id)
-    waiting = session.scalars(
+    split_up = session.scalars(
         select(JobTable.id)
-        .where(
-            JobTable.state == "queued",
-            or_(JobTable.nudged_at.is_(None), JobTable.nudged_at < now() - nudge_seconds),
-        )
-        .order_by(JobTable.created_at)
+        .where(JobTable.state == "running", JobTable.owner.is_(None), all_parts_ended())
         .limit(limit)
     ).all()
+    # Their last part ended with a process that could not say so.
+    gathered = [job_id for job_id in split_up if gather(session, job_id)]
+    waiting = session.execute(
+        select(JobTable.id, JobTable.kind)
+        .where(
+            JobTable.state == "queued",
+            ~is_paused(),
+            or_(JobTable.nudged_at.is_(None), JobTable.nudged_at < now() - nudge_seconds),
+        )
+        .order_by(JobTable.parent_id.is_not(None), JobTable.created_at)
+        .limit(limit)
+    )
     return Sweep(
-        tuple(outcome["queued"]), tuple(outcome["failed"]), tuple(outcome["cancelled"]), tuple(waiting)
+        (*outcome["queued"], *gathered),
+        tuple(outcome["failed"]),
+        tuple(outcome["cancelled"]),
+        {job_id: kind for job_id, kind in waiting.tuples()},
     )
 
 
-def mark_nudged(session: Session, job_ids: list[str] | tuple[str, ...]) -> None:
+def mark_nudged(session: Session, job_ids: Sequence[str]) -> None:
     """Note that a message was sent for each of the jobs."""
     session.execute(
         update(JobTable)
@@ -391,16 +557,6 @@ def mark_nudged(session: Session, job_ids: list[str] | tuple[str, ...]) -> None:
     )
 
 
-def oldest_waiting_seconds(session: Session) -> float | None:
-    """For how long the oldest queued job has waited since it entered the queue; None when none waits."""
-    entered = (
-        select(func.max(JobEventTable.at))
-        .where(JobEventTable.job_id == JobTable.id, JobEventTable.state == "queued")
-        .scalar_subquery()
-    )
-    return session.scalar(select(func.max(now() - entered)).where(JobTable.state == "queued"))
-
-
 def _end(session: Session, claim: Claim, state: JobState, cause: str, **values: Any) -> None:
     """One of the three endings of a running attempt."""
     if not _move(
@@ -408,6 +564,31 @@ def _end(session: Session, claim: Claim, state: JobState, cause: str, **values: 
     ):
         raise ClaimLost(f"job {claim.job_id} is no longer run by attempt {claim.attempt} of {claim.owner}")
     _record(session, claim.job_id, cause)
+
+
+def _queued(
+    job_id: str,
+    kind: str,
+    spec: dict[str, Any],
+    *,
+    priority: int,
+    max_attempts: int,
+    video_id: str | None = None,
+) -> dict[str, Any]:
+    """The row of a new job."""
+    return {
+        "id": job_id,
+        "kind": kind,
+        "state": "queued",
+        "version": 1,
+        "spec": spec,
+        "video_id": video_id,
+        "priority": priority,
+        "attempt": 0,
+        "max_attempts": max_attempts,
+        "nudged_at": now(),
+        "created_at": now(),
+    }
 
 
 def _held(claim: Claim) -> list[ColumnElement[bool]]:
@@ -449,27 +630,3 @@ def _literal(word: str) -> ColumnElement[str]:
 def _rows(result: Any) -> int:
     assert isinstance(result, CursorResult), "UPDATE and DELETE give cursor results"
     return result.rowcount
-
-
-def _value(row: JobTable) -> Job:
-    return Job(
-        id=row.id,
-        kind=row.kind,
-        state=row.state,  # type: ignore[arg-type]
-        version=row.version,
-        spec=row.spec,
-        video_id=row.video_id,
-        attempt=row.attempt,
-        max_attempts=row.max_attempts,
-        owner=row.owner,
-        cancel_requested=row.cancel_requested_at is not None,
-        done=row.progress_done,
-        total=row.progress_total,
-        unit=row.progress_unit,
-        eta_seconds=row.progress_eta,
-        created_at=row.created_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        result=row.result,
-        problem=row.problem,
-    )

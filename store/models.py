@@ -194,7 +194,7 @@ def remove(session: Session, name: str) -> None:
         raise Conflict(
             f"model {name!r} comes with the code and would be back at the next start: it stays registered"
         )
-    using = jobs.count_unfinished(session, name)
+    using = jobs.count_unfinished(session, "model", name)
     if using:
         raise Conflict(
             f"model {name!r} is used by {using} {'job that waits or runs' if using == 1 else 'jobs that wait or run'}"

@@ -3,6 +3,9 @@
 A message carries a job's id and nothing else: it says "look", the row says what. Messages are acknowledged when
 they arrive, because recovery is the sweeper's and not the broker's work. A message that cannot be sent is no
 error: the job is in the database, and the sweeper sends it again.
+
+There is a queue for each urgency: somebody waits for an attack, nobody for the next piece of an audit. A worker that
+becomes free takes from the most urgent queue that holds a message.
 """
 
 from typing import Any, Final
@@ -15,6 +18,10 @@ from store.settings import Settings
 TASK: Final = "multav.run_job"
 _QUEUE_NAME: Final = "multav"
 _CONNECT_SECONDS: Final = 2
+URGENCIES: Final = {"attack": 0, "audit": 3, "training": 3}
+"""By a job's kind, the priority of its messages; smaller goes first. What is not here goes last."""
+_LEAST_URGENT: Final = 6
+_STEPS: Final = (0, 3, 6)
 # Somebody waits for the answer to a POST: a broker that is away is given up soon, because the sweeper sends later.
 _SENDING: Final = {
     "socket_timeout": 3,
@@ -47,6 +54,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "broker_connection_max_retries": None,
         "broker_transport_options": {
             "visibility_timeout": 3600,
+            "priority_steps": list(_STEPS),
             "global_keyprefix": "multav:",
             "socket_connect_timeout": _CONNECT_SECONDS,
             "socket_timeout": 10,
@@ -65,23 +73,32 @@ class Queue:
         self._app.conf.broker_transport_options.update(_SENDING)
         self._configured = bool(settings.broker_url.get_secret_value())
 
-    def nudge(self, job_id: str) -> bool:
-        """Tell the workers that the job waits; False when the broker is away."""
+    def nudge(self, job_id: str, kind: str) -> bool:
+        """Tell the workers that the job of that kind waits; False when the broker is away."""
         if not self._configured:
             return False
         try:
-            self._app.send_task(TASK, args=[job_id], retry=True, retry_policy=_RETRY_ONCE, ignore_result=True)
+            self._app.send_task(
+                TASK,
+                args=[job_id],
+                priority=URGENCIES.get(kind, _LEAST_URGENT),
+                retry=True,
+                retry_policy=_RETRY_ONCE,
+                ignore_result=True,
+            )
         except (OperationalError, OSError):
             return False
         return True
 
-    def length(self) -> int | None:
-        """How many messages wait; None when the broker is away."""
+    def length(self, kind: str) -> int | None:
+        """How many messages wait that are as urgent as those of jobs of that kind; None when the broker is away."""
         if not self._configured:
             return None
         try:
             with self._app.connection_for_write() as connection:
-                return int(connection.default_channel.client.llen(_QUEUE_NAME))
+                channel = connection.default_channel
+                name = channel._q_for_pri(_QUEUE_NAME, URGENCIES.get(kind, _LEAST_URGENT))
+                return int(channel.client.llen(name))
         except Exception:
             return None
 

@@ -51,6 +51,22 @@ class Settings(BaseSettings):
         "and run that code",
     )
 
+    datasets_dir: Path | None = Field(
+        None,
+        description="folder below which datasets lie that may be registered by their path; every worker must see it "
+        "there; empty: no dataset may be registered by a path",
+    )
+    max_dataset_bytes: int = Field(
+        64 * 2**30, gt=0, description="what an uploaded archive of videos may take when it is unpacked"
+    )
+    max_dataset_files: int = Field(
+        1_000_000, gt=0, description="how many files an uploaded archive of videos may hold"
+    )
+    clip_cache_bytes: int = Field(
+        8 * 2**30, ge=0, description="decoded clips that a machine keeps in data_dir; 0: none"
+    )
+    decoders: int = Field(2, ge=1, le=64, description="videos that a worker process decodes at the same time")
+
     max_upload_bytes: int = Field(2 * 2**30, gt=0, description="largest request body")
     max_checkpoint_bytes: int = Field(2**30, gt=0, description="largest checkpoint that may be uploaded")
     max_output_bytes: int = Field(8 * 2**30, gt=0, description="largest file that a job may make")
@@ -94,7 +110,7 @@ class Settings(BaseSettings):
         3600.0, gt=0, description="bytes that nothing refers to are kept so long"
     )
 
-    @field_validator("models_dir", mode="before")
+    @field_validator("models_dir", "datasets_dir", mode="before")
     @classmethod
     def _no_folder(cls, value: object) -> object:
         """An empty variable is no folder, and above all not the working directory."""

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -66,13 +67,18 @@ class VideoTable(Table):
 
 
 class JobTable(Table):
-    """A job. `state` is changed by `store.jobs` alone; `version` grows with every change of the row."""
+    """A job. `state` is changed by `store.jobs` alone; `version` grows with every change of the row.
+
+    One with a `parent_id` is a part of another, number `place` of its parts. A paused job is not claimed, nor are its
+    parts.
+    """
 
     __tablename__ = "jobs"
     __table_args__ = (
         CheckConstraint(f"state IN {STATES}", name="ck_jobs_state"),
         Index("ix_jobs_state_created", "state", "created_at"),
         Index("ix_jobs_created_id", "created_at", "id"),
+        Index("ix_jobs_parent_state", "parent_id", "state"),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -81,7 +87,12 @@ class JobTable(Table):
     version: Mapped[int] = mapped_column(BigInteger)
     spec: Mapped[dict[str, Any]]
     video_id: Mapped[str | None] = mapped_column(String(32), ForeignKey("videos.id"), index=True)
-    model_name: Mapped[str | None] = mapped_column(index=True)
+    parent_id: Mapped[str | None] = mapped_column(
+        String(32), ForeignKey("jobs.id", name="fk_jobs_parent", ondelete="CASCADE")
+    )
+    place: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    priority: Mapped[int] = mapped_column(Integer, server_default=text("1"))
+    paused_at: Mapped[float | None]
 
     attempt: Mapped[int] = mapped_column(Integer)
     max_attempts: Mapped[int] = mapped_column(Integer)
@@ -100,6 +111,19 @@ class JobTable(Table):
     finished_at: Mapped[float | None]
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     problem: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+
+
+class JobUseTable(Table):
+    """What a job needs: a model or a dataset (`thing`), which stays registered while the job waits or runs."""
+
+    __tablename__ = "job_uses"
+    __table_args__ = (Index("ix_job_uses_thing_name", "thing", "name"),)
+
+    job_id: Mapped[str] = mapped_column(
+        String(32), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True
+    )
+    thing: Mapped[str] = mapped_column(String(16), primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
 
 
 class JobEventTable(Table):
@@ -149,6 +173,87 @@ class ModelTable(Table):
     origin: Mapped[str] = mapped_column(String(16))
     upload_hash: Mapped[str | None] = mapped_column(String(64), index=True)
     created_at: Mapped[float]
+
+
+class DatasetTable(Table):
+    """A registered dataset: where its videos lie, or the archive that holds them, and what is listed there.
+
+    `sha256` stands for classes, names, labels and groups; `listing` says how many there are and what is odd about them.
+    """
+
+    __tablename__ = "datasets"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    spec: Mapped[dict[str, Any]]
+    root: Mapped[str | None] = mapped_column(Text)
+    blob_id: Mapped[str | None] = mapped_column(String(32), ForeignKey("blobs.id"), index=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    listing: Mapped[dict[str, Any]]
+    origin: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[float]
+
+
+class AuditClipTable(Table):
+    """A video that an audit looks at: number `position` in its order, `clip` in the dataset's listing."""
+
+    __tablename__ = "audit_clips"
+
+    job_id: Mapped[str] = mapped_column(
+        String(32), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(Integer, primary_key=True)
+    clip: Mapped[int] = mapped_column(Integer)
+    name: Mapped[str] = mapped_column(Text)
+    label: Mapped[int] = mapped_column(Integer)
+    group: Mapped[str] = mapped_column(Text)
+
+
+class AuditOutcomeTable(Table):
+    """What an audit found of one clip: `multav.audits.outcome.Outcome`. A row is written once and never changed.
+
+    `version` is the one that the job's row got in the same transaction, `place` the row's number in it: the order in
+    which results came in.
+    """
+
+    __tablename__ = "audit_outcomes"
+    __table_args__ = (Index("ix_audit_outcomes_job_version", "job_id", "version", "place"),)
+
+    job_id: Mapped[str] = mapped_column(
+        String(32), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True
+    )
+    model: Mapped[str] = mapped_column(String(100), primary_key=True)
+    cell: Mapped[str] = mapped_column(String(100), primary_key=True)
+    tested_on: Mapped[str] = mapped_column(String(100), primary_key=True)
+    clip: Mapped[int] = mapped_column(Integer, primary_key=True)
+    label: Mapped[int] = mapped_column(Integer)
+    clean: Mapped[int | None] = mapped_column(Integer)
+    clean_confidence: Mapped[float | None]
+    predicted: Mapped[int | None] = mapped_column(Integer)
+    confidence: Mapped[float | None]
+    attacked: Mapped[bool] = mapped_column(Boolean)
+    loss_start: Mapped[float | None]
+    loss_end: Mapped[float | None]
+    size: Mapped[float | None]
+    l2: Mapped[float | None]
+    changed: Mapped[float | None]
+    epsilon: Mapped[float | None]
+    gradients: Mapped[int]
+    seconds: Mapped[float]
+    problem: Mapped[str | None] = mapped_column(Text)
+    version: Mapped[int] = mapped_column(BigInteger)
+    place: Mapped[int] = mapped_column(Integer)
+
+
+class SpeedTable(Table):
+    """How long a gradient of a model takes on a kind of device, as last measured by a job."""
+
+    __tablename__ = "speeds"
+
+    model_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    device: Mapped[str] = mapped_column(String(64), primary_key=True)
+    precision: Mapped[str] = mapped_column(String(16), primary_key=True)
+    seconds: Mapped[float]
+    measured_at: Mapped[float]
 
 
 class IdempotencyTable(Table):

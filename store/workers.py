@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import case, delete, insert, select, update
+from sqlalchemy import case, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from store.database import now
@@ -62,6 +62,14 @@ def alive(session: Session, *, within_seconds: float) -> list[Worker]:
         .order_by(WorkerTable.id)
     )
     return [Worker(*row) for row in rows]
+
+
+def idle(session: Session, *, within_seconds: float) -> int:
+    """How many workers wait for work, of those that gave a sign of life within the last seconds."""
+    there = select(func.count()).where(
+        WorkerTable.idle_since.is_not(None), WorkerTable.seen_at >= now() - within_seconds
+    )
+    return session.scalar(there) or 0
 
 
 def leave(session: Session, worker_id: str) -> None:

@@ -1,11 +1,12 @@
 """One delivery of one message: claim the job, run it, end it. Whatever happens, the row ends right.
 
-claim ── lost ──► nothing to do
+claim (of a part: whichever is to be run next) ── lost ──► nothing to do
   │
 run the kind's runner, with a heartbeat beside it
   ├── result ───────► succeed
   ├── Cancelled ────► confirm_cancel
-  ├── Interrupted ──► release (the worker shuts down)
+  ├── Interrupted ──► release (the worker shuts down, the job is paused, somebody else is in a hurry)
+  ├── LeftToParts ──► write nothing: the job goes on in its parts, and their last one queues it again
   ├── ClaimLost ────► write nothing: somebody else has the job
   └── any error ────► fail, with the problem a user can act on
 """
@@ -13,6 +14,7 @@ run the kind's runner, with a heartbeat beside it
 import logging
 import time
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.orm import Session
@@ -24,16 +26,17 @@ from multav.errors import (
     InternalError,
     Interrupted,
     MultavError,
+    NotFound,
     OutOfMemory,
 )
 from store import jobs
 from store.database import Database
-from store.jobs import Claim, ClaimLost
+from store.jobs import Claim, ClaimLost, Job
 from store.queue import Queue
 from store.settings import Settings
 from worker.heartbeat import heartbeat
 from worker.runners.attack import run_attack
-from worker.running_job import Flag, RunningJob
+from worker.running_job import Flag, LeftToParts, RunningJob
 
 if TYPE_CHECKING:
     from worker.process import WorkerProcess
@@ -61,8 +64,8 @@ def run_job(
 ) -> None:
     """Run the job if it still waits. Returns when its row is right; raises only when the database stays away."""
     with database.write() as session:
-        claim = jobs.claim(session, job_id, owner, settings.lease_seconds)
-        job = jobs.get(session, job_id) if claim is not None else None
+        claim = _claim(session, job_id, owner, settings.lease_seconds)
+        job = jobs.get(session, claim.job_id) if claim is not None else None
     if claim is None or job is None:
         _log.info("job %s does not wait: nothing to do", job_id)
         return
@@ -72,10 +75,41 @@ def run_job(
         name, transition = _outcome(running, process, runners)
         # Still with a heartbeat: a database that is away for a moment must not cost a finished job its result.
         ended = transition is not None and _end_or_fail(running, transition)
-    _log.info("job %s: %s", job_id, name if ended else f"{name}, but no longer ours to end")
-    if ended and name == "released" and queue.nudge(job_id):
+    _log.info(
+        "job %s: %s", job.id, name if ended or transition is None else f"{name}, but no longer ours to end"
+    )
+    _tell_others(job, name, database, queue)
+
+
+def _claim(session: Session, job_id: str, owner: str, lease_seconds: float) -> Claim | None:
+    """Take the job, or if it is a part of another the one that is to be run next."""
+    try:
+        job = jobs.get(session, job_id)
+    except NotFound:
+        return None
+    if job.parent_id is not None:
+        return jobs.claim_part(session, owner, lease_seconds)
+    return jobs.claim(session, job_id, owner, lease_seconds)
+
+
+def _tell_others(job: Job, ended_as: str, database: Database, queue: Queue) -> None:
+    """Send the messages that the end of an attempt calls for. What is lost here, the sweeper sends."""
+    waiting: list[tuple[str, str]] = []
+    if ended_as == "released":
+        waiting.append((job.id, job.kind))
+    if ended_as == "left to its parts":
+        with database.read() as session:
+            waiting += [
+                (part.id, part.kind) for part in jobs.parts(session, job.id) if part.state == "queued"
+            ]
+    elif job.parent_id is not None:
         with database.write() as session:
-            jobs.mark_nudged(session, [job_id])
+            if jobs.gather(session, job.parent_id):
+                waiting.append((job.parent_id, jobs.get(session, job.parent_id).kind))
+    sent = list(takewhile(lambda each: queue.nudge(*each), waiting))
+    if sent:
+        with database.write() as session:
+            jobs.mark_nudged(session, [job_id for job_id, _ in sent])
 
 
 def _outcome(
@@ -90,6 +124,8 @@ def _outcome(
         return "cancelled", jobs.confirm_cancel
     except Interrupted:
         return "released", jobs.release
+    except LeftToParts:
+        return "left to its parts", None
     except ClaimLost:
         return "lost", None
     except Exception as error:

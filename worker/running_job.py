@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from multav.errors import Cancelled, DependencyDown, Interrupted, TimeLimit
 from multav.progress import Progress
-from store import jobs
+from store import jobs, workers
 from store.database import Database
 from store.jobs import Claim, ClaimLost, Job
 from store.settings import Settings
@@ -18,6 +18,13 @@ _log = logging.getLogger(__name__)
 # A check costs a query; attack steps can be faster than that.
 _CHECK_SECONDS: Final = 0.1
 _PROGRESS_SECONDS: Final = 0.5
+# An attack that has waited for so long finds no worker by itself.
+_HURRY_SECONDS: Final = 0.5
+_FRESH_SECONDS: Final = 10.0
+
+
+class LeftToParts(Exception):
+    """The job was split: it goes on in its parts, and this attempt has nothing more to write."""
 
 
 class Flag(Protocol):
@@ -58,8 +65,23 @@ class RunningJob:
                 f"the job ran for more than {self.settings.job_time_limit_seconds:g} s: attack a shorter video or take "
                 "fewer steps"
             )
-        if self._asked_to_cancel():
-            raise Cancelled
+        self._obey()
+
+    def give_way(self) -> None:
+        """Raise `Interrupted` when somebody waits for an attack and no worker is idle: a part can go on later.
+
+        To be called where nothing is lost.
+        """
+        if self.job.parent_id is None:
+            return
+        try:
+            with self.database.read() as session:
+                hurried = jobs.hurried(session, after_seconds=_HURRY_SECONDS)
+                if not hurried or hurried <= workers.idle(session, within_seconds=_FRESH_SECONDS):
+                    return
+        except DependencyDown:
+            return
+        raise Interrupted
 
     def report(self, progress: Progress) -> None:
         """Note progress in the row, at most every half second and when the last unit is done."""
@@ -81,11 +103,17 @@ class RunningJob:
         except DependencyDown:
             _log.warning("job %s: its progress is not noted", self.job.id, exc_info=True)
 
-    def _asked_to_cancel(self) -> bool:
+    def _obey(self) -> None:
+        """Raise what somebody has asked for."""
         try:
             with self.database.read() as session:
-                return jobs.cancel_requested(session, self.claim)
+                cancelled = jobs.cancel_requested(session, self.claim)
+                rests = jobs.is_to_rest(session, self.claim)
         except DependencyDown:
             # The work goes on while the database is away; whether the job is still ours, the heartbeat finds out.
             _log.warning("job %s: nobody can say whether it is cancelled", self.job.id, exc_info=True)
-            return False
+            return
+        if cancelled:
+            raise Cancelled
+        if rests:
+            raise Interrupted

@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -39,20 +40,28 @@ def sweep_once(database: Database, queue: Queue, settings: Settings) -> jobs.Swe
     ):
         for job_id in moved:
             _log.warning("job %s: its worker was lost, %s", job_id, name)
-    waiting = queue.length()
-    if not sweep.to_nudge or waiting is None or waiting >= len(sweep.to_nudge):
-        # As many messages as jobs wait: the workers are busy, and more messages would only pile up.
-        return sweep
     sent = []
-    for job_id in sweep.to_nudge:
-        if not queue.nudge(job_id):
-            # The broker is away; the next round tries again.
-            break
-        sent.append(job_id)
+    for kind, job_ids in _by_kind(sweep.to_nudge).items():
+        waiting = queue.length(kind)
+        if waiting is None or waiting >= len(job_ids):
+            # As many messages as jobs wait: the workers are busy, and more messages would only pile up.
+            continue
+        for job_id in job_ids:
+            if not queue.nudge(job_id, kind):
+                # The broker is away; the next round tries again.
+                break
+            sent.append(job_id)
     if sent:
         with database.write() as session:
             jobs.mark_nudged(session, sent)
     return sweep
+
+
+def _by_kind(to_nudge: Mapping[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for job_id, kind in to_nudge.items():
+        found.setdefault(kind, []).append(job_id)
+    return found
 
 
 def collect_once(database: Database, settings: Settings) -> None:

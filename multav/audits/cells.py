@@ -9,7 +9,7 @@ from multav.attacks.catalogue import AnyAttack, parse_attack
 
 @dataclass(frozen=True)
 class Cell:
-    """One column of an audit. Cells of one `family` differ in epsilon alone (and in the step size that goes with it)."""
+    """One column of an audit. Cells of one `family` differ in epsilon alone, and in the step size that goes with it."""
 
     name: str
     family: str
@@ -22,7 +22,7 @@ class Cell:
 
 
 def cells(attacks: Sequence[AnyAttack]) -> tuple[Cell, ...]:
-    """Every attack as a cell, in order: "multav-linf@1.04", and "multav-linf#2@1.04" for another setting of the kind."""
+    """Every attack as a cell, in order: multav-linf@1.04, and multav-linf#2@1.04 for another setting of the kind."""
     families: dict[str, list[object]] = {}
     found = []
     for attack in attacks:
@@ -36,13 +36,11 @@ def cells(attacks: Sequence[AnyAttack]) -> tuple[Cell, ...]:
     return tuple(found)
 
 
-def on_grid(
-    attacks: Iterable[AnyAttack], epsilons: Mapping[str, Sequence[float]]
-) -> tuple[AnyAttack, ...]:
+def on_grid(attacks: Iterable[AnyAttack], epsilons: Mapping[str, Sequence[float]]) -> tuple[AnyAttack, ...]:
     """Every attack at each of its kind's epsilons, or at its own where the kind has none.
 
-    A step size that was left to its default keeps its share of the bound; one that was given stays. Raises `InvalidSpec`
-    for an epsilon that the kind does not allow.
+    A step size that was left to its default keeps its share of the bound; one that was given stays. Raises
+    `InvalidSpec` for an epsilon that the kind does not allow.
     """
     made: list[AnyAttack] = []
     for attack in attacks:

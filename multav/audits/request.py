@@ -23,6 +23,8 @@ from multav.validation import field_errors
 Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 Grid = Annotated[tuple[Annotated[float, Field(strict=True)], ...], Field(min_length=1, max_length=64)]
 
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
 MOST_CELLS: Final = 256
 PRIORITIES: Final = {"low": 0, "normal": 1, "high": 2}
 
@@ -70,9 +72,9 @@ class Checks(BaseModel):
 class AuditRequest(BaseModel):
     """One audit, every default spelled out.
 
-    Every model meets every attack at every epsilon on the same videos. `epsilons` multiplies attacks: by kind, a list of
-    bounds at which each attack of that kind is run; a plain list is for all kinds. A step size that is not given keeps
-    its share of the bound.
+    Every model meets every attack at every epsilon on the same videos. `epsilons` multiplies attacks: by kind, a list
+    of bounds at which each attack of that kind is run; a plain list is for all kinds. A step size that is not given
+    keeps its share of the bound.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -80,7 +82,13 @@ class AuditRequest(BaseModel):
     models: Annotated[tuple[StrictStr, ...], Field(max_length=64)] = Field(
         (), description="names of registered models; the server's default if empty"
     )
+    model_sha256: dict[str, Sha256] = Field(
+        default_factory=dict, description="refuse the request unless these models have these SHA-256"
+    )
     dataset: StrictStr = Field("camera-motion", description="name of a registered dataset")
+    dataset_sha256: Sha256 | None = Field(
+        None, description="refuse the request unless the dataset lists what has this SHA-256"
+    )
     attacks: Annotated[tuple[Attack, ...], Field(min_length=1, max_length=MOST_CELLS)] = Field(
         default_factory=lambda: (MultavLinf(),), description="threat models and their parameters"
     )
@@ -125,7 +133,8 @@ class AuditRequest(BaseModel):
         "auto", description="arithmetic of the attacks' gradients; outcomes are always verified in float32"
     )
     priority: Literal["low", "normal", "high"] = Field(
-        "normal", description="audits of a higher priority are worked on first; single attacks go before all audits"
+        "normal",
+        description="audits of a higher priority are worked on first; single attacks go before all audits",
     )
 
     @field_validator("epsilons", mode="before")
@@ -207,7 +216,9 @@ class AuditRequest(BaseModel):
             twice = repeated(found)
             if twice:
                 errors.append(
-                    FieldError(pointer="/attacks", detail=f"the same attack is there twice: {', '.join(twice)}")
+                    FieldError(
+                        pointer="/attacks", detail=f"the same attack is there twice: {', '.join(twice)}"
+                    )
                 )
             if len(found) > MOST_CELLS:
                 errors.append(

@@ -168,7 +168,7 @@ def test_a_job_whose_model_is_gone_ends_and_says_so(own: Any, video: Path) -> No
             kind="attack",
             spec={**spec, "video": kept["id"], "video_sha256": kept["sha256"]},
             video_id=kept["id"],
-            model_name="gone",
+            uses=[("model", "gone")],
         )
     database.close()
     ended = own.finished(job.id)

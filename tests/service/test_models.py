@@ -326,7 +326,7 @@ def test_a_model_that_goes_while_the_video_is_probed(service: Any, monkeypatch: 
     refused = problem(service.post('{"model": "fleeting"}'), 422, "invalid_spec")
     assert refused["errors"][0]["pointer"] == "/model"
     with service.database.read() as session:
-        assert jobs.count_unfinished(session, "fleeting") == 0
+        assert jobs.count_unfinished(session, "model", "fleeting") == 0
 
 
 def test_whoever_posts_while_the_model_goes_is_told(service: Any) -> None:

@@ -178,7 +178,7 @@ def test_release_gives_the_attempt_back(database: Database) -> None:
     do(database, jobs.release, taken)
     job = read(database, taken.job_id)
     assert (job.state, job.attempt, job.owner) == ("queued", 0, None)
-    assert sweep(database).to_nudge == (job.id,)
+    assert sweep(database).to_nudge == {job.id: "attack"}
     again = claim(database, job.id, "w2")
     assert again is not None
     do(database, artifacts.add, again, blob, role="r", filename="f", media_type="m")
@@ -224,12 +224,12 @@ def test_a_cancelled_job_is_not_run_again(database: Database, end: str) -> None:
 
 def test_queued_jobs_without_a_message_are_named(database: Database) -> None:
     first, second = create(database), create(database)
-    assert sweep(database, nudge_seconds=60).to_nudge == ()
-    assert sweep(database, nudge_seconds=-1).to_nudge == (first, second)
+    assert sweep(database, nudge_seconds=60).to_nudge == {}
+    assert sweep(database, nudge_seconds=-1).to_nudge == {first: "attack", second: "attack"}
     with database.write() as session:
         session.execute(update(JobTable).values(nudged_at=now() - 100))
     do(database, jobs.mark_nudged, [first])
-    assert sweep(database, nudge_seconds=60).to_nudge == (second,)
+    assert sweep(database, nudge_seconds=60).to_nudge == {second: "attack"}
 
 
 def test_only_finished_jobs_are_removed_with_all_they_had(database: Database) -> None:

@@ -33,7 +33,7 @@ def added(
 
 def queued(database: Database, model: str) -> str:
     with database.write() as session:
-        return jobs.create(session, kind="attack", spec={}, model_name=model).id
+        return jobs.create(session, kind="attack", spec={}, uses=[("model", model)]).id
 
 
 def test_an_upload_is_registered_once_and_takes_no_ones_place(database: Database) -> None:
@@ -127,7 +127,7 @@ def test_a_job_that_is_being_posted_keeps_its_model(database: Database) -> None:
             models.hold(session, "tiny")
             looked.set()
             time.sleep(0.5)
-            jobs.create(session, kind="attack", spec={}, model_name="tiny")
+            jobs.create(session, kind="attack", spec={}, uses=[("model", "tiny")])
 
     with ThreadPoolExecutor(1) as pool:
         posted = pool.submit(post)
@@ -168,7 +168,7 @@ def test_models_of_the_first_schema_keep_their_bytes(empty_url: str) -> None:
         models.declare(
             session, CARD.model_copy(update={"name": "own"}), sha256="0" * 64, blob=None, origin="own"
         )
-    migrate(empty_url, "-1")
+    migrate(empty_url, "-2")
     with database.read() as session:
         assert session.execute(text("SELECT name, blob_id FROM models")).all() == [
             (model.name, model.blob_id)

@@ -131,7 +131,7 @@ def test_settings(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixt
 def test_a_message_that_cannot_be_sent_is_given_up_at_once(url: str) -> None:
     queue = Queue(Settings(broker_url=SecretStr(url)))
     started = time.monotonic()
-    assert queue.nudge("job") is False
+    assert queue.nudge("job", "attack") is False
     assert queue.ping() is False
     assert queue.length() is None
     assert time.monotonic() - started < 6

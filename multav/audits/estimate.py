@@ -1,0 +1,104 @@
+"""What an audit is going to cost, before it is begun. Torch-free."""
+
+from collections.abc import Mapping
+from math import ceil
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from multav.audits.minimum import HALVINGS
+from multav.audits.request import AuditRequest
+from multav.geometry import InputGeometry
+
+# Bytes kept for the gradient of a clip, for each of its values: measured on a 3D ResNet-18 in float32.
+_KEPT_PER_VALUE: Final = 400
+# Gradients of the checks on a clip, beside the stronger attack and its restarts, in steps of the attack that they doubt.
+_OTHER_CHECKS: Final = 12
+
+
+class ModelCost(BaseModel):
+    """What one model's share costs. Seconds are None where no speed of the model was ever measured here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    gradients: int = Field(description="gradient evaluations at most: an early stop and clips that are not known save some")
+    seconds: float | None = Field(description="of one worker, by the speed that was measured last")
+    measured_on: str | None = Field(description="kind of device that the speed was measured on")
+    memory_bytes: int = Field(description="of a batch and the network, roughly")
+
+
+class AuditEstimate(BaseModel):
+    """What an audit is going to cost at most."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    clips: int
+    models: int
+    attacks: int = Field(description="settings and bounds together")
+    outcomes: int = Field(description="rows of results: clips times models times (attacks and the clean clip)")
+    gradients: int
+    seconds: float | None = Field(description="with the workers that are there now; null where a speed is not known")
+    workers: int
+    by_model: tuple[ModelCost, ...]
+    remarks: tuple[str, ...] = ()
+
+
+def estimate(
+    request: AuditRequest,
+    *,
+    clips: int,
+    geometries: Mapping[str, InputGeometry],
+    parameters: Mapping[str, int | None],
+    speeds: Mapping[str, tuple[str, float]],
+    workers: int,
+) -> AuditEstimate:
+    """The cost of `request` on so many clips.
+
+    By model: the `geometries` and numbers of `parameters`, and of the `speeds` that were measured device and seconds of
+    one gradient of one clip.
+    """
+    steps = [cell.attack.most_steps for cell in request.cells]
+    per_clip = sum(steps)
+    if request.minimum_epsilon:
+        per_clip += HALVINGS * sum(
+            max(cell.attack.most_steps for cell in request.cells if cell.family == family)
+            for family in {cell.family for cell in request.cells}
+        )
+    checked = 0
+    if request.checks is not None:
+        looks = request.checks.more_steps + request.checks.restarts + _OTHER_CHECKS
+        checked = min(clips, request.checks.clips) * max(steps) * looks
+    costs = []
+    for name in request.models:
+        geometry, (device, seconds) = geometries[name], speeds.get(name, (None, None))
+        gradients = per_clip * clips + checked
+        values = 3 * geometry.frames * geometry.height * geometry.width
+        costs.append(
+            ModelCost(
+                model=name,
+                gradients=gradients,
+                seconds=None if seconds is None else gradients * seconds,
+                measured_on=device,
+                memory_bytes=(parameters[name] or 0) * 4 + request.batch_size * values * _KEPT_PER_VALUE,
+            )
+        )
+    known = [cost.seconds for cost in costs if cost.seconds is not None]
+    remarks = []
+    if len(known) < len(costs):
+        lacking = ", ".join(cost.model for cost in costs if cost.seconds is None)
+        remarks.append(f"the speed of {lacking} was never measured here: audit a few clips first (subset.count)")
+    if workers == 0:
+        remarks.append("no worker gives a sign of life: the audit would wait for one")
+    rows = len(request.cells) + 1 + (len({c.family for c in request.cells}) if request.minimum_epsilon else 0)
+    return AuditEstimate(
+        clips=clips,
+        models=len(request.models),
+        attacks=len(steps),
+        outcomes=clips * len(request.models) * rows,
+        gradients=sum(cost.gradients for cost in costs),
+        seconds=None if len(known) < len(costs) else sum(known) / max(1, min(workers, ceil(clips / request.batch_size))),
+        workers=workers,
+        by_model=tuple(costs),
+        remarks=tuple(remarks),
+    )

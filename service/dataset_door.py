@@ -1,0 +1,131 @@
+"""The door of datasets: a folder that the operator allows, or an archive of videos, listed before it is registered."""
+
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError
+
+from multav.attacks.catalogue import in_words
+from multav.datasets.catalogue import Dataset, parse_dataset
+from multav.errors import BadDataset, FieldError, InvalidSpec
+from multav.validation import field_errors
+from service.context import Context
+from service.door import Accepted
+from service.uploads import Submission
+from store import blobs, datasets, idempotency
+from store.blobs import Blob
+from store.dataset_files import unpack_archive
+
+ROUTE: Final = "POST /v1/datasets"
+
+
+class DatasetUpload(BaseModel):
+    """What is said of a dataset beside its kind: the name that requests use, and where its videos lie."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[StrictStr, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")] = Field(
+        description="what audits call it by"
+    )
+    root: Annotated[StrictStr, Field(min_length=1, max_length=4096)] | None = Field(
+        None, description="the folder of its videos, within the one that the operator allows (MULTAV_DATASETS_DIR)"
+    )
+
+
+def accept_dataset(context: Context, submission: Submission, key: str | None) -> Accepted:
+    """List a dataset and register it; the name as `subject`.
+
+    Raises `InvalidSpec`, `BadDataset`, `Conflict`, `IdempotencyMismatch`.
+    """
+    asked, dataset = _parsed(submission.spec)
+    digest = idempotency.request_hash(
+        asked.model_dump(mode="json"),
+        dataset.model_dump(mode="json"),
+        submission.upload.sha256 if submission.upload else None,
+    )
+    if key is not None:
+        with context.database.read() as session:
+            first = idempotency.answered(session, key, ROUTE, digest)
+        if first is not None:
+            return Accepted(datasets.name_in(first), replayed=True)
+    if submission.upload is None:
+        root = _allowed(context, asked, dataset)
+        return _register(context, asked.name, dataset, root, None, key, digest)
+    if asked.root is not None:
+        raise _refusal("/root", "an archive brings its videos with it: leave root out")
+    if not dataset.needs_root:
+        raise _refusal("/kind", f"a dataset of kind {dataset.kind!r} has no files: send no archive")
+    with context.folders.open() as folder:
+        unpacked = folder / "dataset"
+        unpack_archive(submission.upload.path, unpacked, context.settings)
+        with submission.upload.path.open("rb") as file:
+            blob = blobs.write(context.database, file)
+        return _register(context, asked.name, dataset, unpacked, blob, key, digest)
+
+
+def _register(
+    context: Context, name: str, dataset: Dataset, root: Path | None, blob: Blob | None, key: str | None, digest: str
+) -> Accepted:
+    listing = dataset.listing(root or Path())
+    with context.database.write() as session:
+        _, new = datasets.add(
+            session,
+            name,
+            dataset,
+            listing,
+            root=None if root is None or blob is not None else str(root),
+            blob=blob,
+            origin="folder" if blob is None else "uploaded",
+        )
+        if key is not None:
+            # Whoever else used the key in this moment registered the same.
+            idempotency.remember(session, key, ROUTE, digest, datasets.subject_of(name))
+    return Accepted(name, replayed=False, new=new)
+
+
+def _parsed(spec: Any) -> tuple[DatasetUpload, Dataset]:
+    if not isinstance(spec, dict):
+        raise InvalidSpec("the dataset specification must be a JSON object")
+    own = {name: value for name, value in spec.items() if name in DatasetUpload.model_fields}
+    try:
+        asked = DatasetUpload.model_validate(own)
+    except ValidationError as error:
+        errors = field_errors(error)
+        raise InvalidSpec(f"the dataset specification is not valid: {in_words(errors)}", errors=errors) from error
+    return asked, parse_dataset({name: value for name, value in spec.items() if name not in own})
+
+
+def _allowed(context: Context, asked: DatasetUpload, dataset: Dataset) -> Path | None:
+    """The folder that is asked for, once it is known to lie below the allowed one. Raises `InvalidSpec`."""
+    if not dataset.needs_root:
+        if asked.root is not None:
+            raise _refusal("/root", f"a dataset of kind {dataset.kind!r} has no files: leave root out")
+        return None
+    allowed = context.settings.datasets_dir
+    if allowed is None:
+        raise _refusal(
+            "/root",
+            "this server registers no folders: its operator sets MULTAV_DATASETS_DIR to the one that holds them; or "
+            "send the videos as an archive (multipart, part `archive`)",
+        )
+    if asked.root is None:
+        raise _refusal("/root", "say in which folder the videos lie, or send them as an archive")
+    try:
+        top = allowed.resolve(strict=True)
+    except OSError as error:
+        raise BadDataset(f"the allowed folder of datasets is not there: {error.strerror}") from error
+    if "\0" in asked.root:
+        raise _refusal("/root", "a path holds no NUL")
+    try:
+        root = (top / asked.root).resolve()
+    except (OSError, RuntimeError) as error:
+        raise _refusal("/root", f"{asked.root!r} cannot be followed") from error
+    if not root.is_relative_to(top):
+        raise _refusal("/root", f"{asked.root!r} lies outside of the folder that holds this server's datasets")
+    if not root.is_dir():
+        raise _refusal("/root", f"there is no folder {asked.root!r} among this server's datasets")
+    return root
+
+
+def _refusal(pointer: str, detail: str) -> InvalidSpec:
+    return InvalidSpec(detail, errors=[FieldError(pointer=pointer, detail=detail)])

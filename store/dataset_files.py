@@ -1,0 +1,60 @@
+"""Where a dataset's videos lie on this machine; an uploaded archive is unpacked the first time that it is needed."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from multav.datasets.archive import unpack
+
+from store import blobs
+from store.database import Database
+from store.datasets import RegisteredDataset
+from store.settings import Settings
+
+
+def dataset_folder(database: Database, settings: Settings, found: RegisteredDataset) -> Path | None:
+    """The folder of the dataset's videos, None for one without files.
+
+    Raises `BadDataset` for an archive that cannot be unpacked within the limits.
+    """
+    if found.blob_id is None:
+        return None if found.root is None else Path(found.root)
+    folder = settings.data_dir / "datasets" / found.blob_id
+    with _alone(folder.with_suffix(".lock")):
+        if not folder.is_dir():
+            fetched = folder.with_suffix(".archive")
+            blobs.to_file(database, found.blob_id, fetched)
+            try:
+                unpack_archive(fetched, folder, settings)
+            finally:
+                fetched.unlink(missing_ok=True)
+    return folder
+
+
+def unpack_archive(archive: Path, folder: Path, settings: Settings) -> None:
+    """Unpack into `folder`, which is there afterwards whole or not at all. Raises `BadDataset`."""
+    unfinished = folder.with_suffix(".unpacking")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True, mode=0o700)
+    try:
+        unpack(
+            archive, unfinished, max_bytes=settings.max_dataset_bytes, max_files=settings.max_dataset_files
+        )
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """One process at a time; the others find its work done."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
