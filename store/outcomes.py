@@ -81,19 +81,19 @@ def done(session: Session, job_id: str, model: str, clips: Sequence[int]) -> dic
     return found
 
 
-def of_cell(session: Session, job_id: str, model: str, cell: str) -> list[Outcome]:
-    """What was found of one model in one cell, in the order of the listing."""
-    rows = session.scalars(
-        select(AuditOutcomeTable)
-        .where(
-            AuditOutcomeTable.job_id == job_id,
-            AuditOutcomeTable.model == model,
-            AuditOutcomeTable.tested_on == model,
-            AuditOutcomeTable.cell == cell,
-        )
-        .order_by(AuditOutcomeTable.clip)
+def of_cell(
+    session: Session, job_id: str, model: str, cell: str, clips: Sequence[int] | None = None
+) -> list[Outcome]:
+    """What was found of one model in one cell (of `clips` alone, if given), in the order of the listing."""
+    query = select(AuditOutcomeTable).where(
+        AuditOutcomeTable.job_id == job_id,
+        AuditOutcomeTable.model == model,
+        AuditOutcomeTable.tested_on == model,
+        AuditOutcomeTable.cell == cell,
     )
-    return [_value(row) for row in rows]
+    if clips is not None:
+        query = query.where(AuditOutcomeTable.clip.in_(clips))
+    return [_value(row) for row in session.scalars(query.order_by(AuditOutcomeTable.clip))]
 
 
 def every(session: Session, job_id: str) -> Iterator[Outcome]:

@@ -14,6 +14,7 @@ from store.database import Database
 from store.queue import Queue
 from store.settings import Settings
 from store.work_folders import WorkFolders
+from worker.dataset_cache import DatasetCache
 from worker.devices import choose_device, pool_size, share_threads
 from worker.memory import keep_large_buffers
 from worker.model_cache import ModelCache, warm_up
@@ -40,6 +41,7 @@ class WorkerProcess:
         self.device = choose_device(settings, _index_in_pool())
         self.folders = WorkFolders(settings.data_dir / "work")
         self.models = ModelCache(self.database, self.device, self.folders, settings)
+        self.datasets = DatasetCache(self.database, settings)
         self.job_id: str | None = None
         self._stopped = threading.Event()
         self._signs = threading.Thread(target=self._give_signs, name="signs-of-life", daemon=True)

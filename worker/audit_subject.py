@@ -1,0 +1,66 @@
+"""What an audit is about, for the worker that has one of its parts: models, classes and videos."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from models.pixel_classifier import PixelClassifier
+from multav.audits.class_order import common_classes
+from multav.audits.request import AuditRequest
+from multav.audits.reordered import in_order
+from multav.datasets.listing import ListedVideo, Listing
+from store import jobs, models, outcomes
+from store.outcomes import AuditClip
+
+if TYPE_CHECKING:
+    from worker.process import WorkerProcess
+    from worker.running_job import RunningJob
+
+
+@dataclass(frozen=True)
+class AuditSubject:
+    """The audit `audit_id`, as the worker `process` sees it."""
+
+    audit_id: str
+    request: AuditRequest
+    process: "WorkerProcess"
+
+    @classmethod
+    def of(cls, running: "RunningJob", process: "WorkerProcess") -> "AuditSubject":
+        """The audit that `running` is, or is a part of."""
+        audit_id = running.job.parent_id or running.job.id
+        with running.database.read() as session:
+            spec = jobs.get(session, audit_id).spec
+        return cls(audit_id, AuditRequest.parse(spec), process)
+
+    @cached_property
+    def listing(self) -> Listing:
+        """The dataset. Raises as `DatasetCache.get`."""
+        return self.process.datasets.get(self.request.dataset, self.request.dataset_sha256)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The classes in the order that labels and predictions refer to."""
+        with self.process.database.read() as session:
+            known = {name: models.get(session, name).card.classes for name in self.request.models}
+        return common_classes(self.request.dataset, self.listing.classes, known)
+
+    def classifier(self, name: str) -> PixelClassifier:
+        """A model as it is registered. Raises as `ModelCache.get`."""
+        return self.process.models.get(name, self.request.model_sha256.get(name))
+
+    def model(self, name: str) -> nn.Module:
+        """A model with its logits in the order of `classes`."""
+        classifier = self.classifier(name)
+        return in_order(classifier, classifier.classes, self.classes)
+
+    def clips(self, first: int = 0, last: int | None = None) -> list[AuditClip]:
+        """The planned videos from position `first` up to `last`."""
+        with self.process.database.read() as session:
+            return outcomes.clips_of(session, self.audit_id, first, last)
+
+    def video(self, clip: AuditClip) -> ListedVideo:
+        """The video behind a planned clip."""
+        return self.listing.videos[clip.clip]
