@@ -51,7 +51,7 @@ class Subset(BaseModel):
 
 
 class Checks(BaseModel):
-    """The doubts that an audit raises against itself, on `clips` of its videos (those whose attack failed first)."""
+    """The doubts that an audit raises against itself, on a random sample of the clips that a model knows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
