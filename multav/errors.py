@@ -21,6 +21,7 @@
     ├── DependencyDown         503  database, broker or worker is not there
     ├── OutOfMemory            507  the machine has not enough memory for the job
     ├── TimeLimit              500  the job ran into its time limit
+    ├── AuditIncomplete        500  parts of an audit failed; what the others found is kept
     ├── WorkerLost             500  the worker running a job died, `max_attempts` times
     └── InternalError          500  a defect of ours; the log has the traceback
 
@@ -185,6 +186,12 @@ class TimeLimit(MultavError):
     """The job ran into its time limit."""
 
     status, code, title = 500, "time_limit", "The time limit was reached"
+
+
+class AuditIncomplete(MultavError):
+    """Parts of an audit failed. What the others found is kept, and resuming does only what is missing."""
+
+    status, code, title = 500, "audit_incomplete", "The audit is not complete"
 
 
 class WorkerLost(MultavError):

@@ -25,7 +25,7 @@ from service.stall import worker_has_stalled
 from service.supervised import Supervised
 from service.supervisor import Supervisor, until_signalled
 from service.valkey_server import ValkeyServer
-from store import models
+from store import datasets, models
 from store.database import Database, migrate
 from store.queue import Queue
 from store.settings import Settings
@@ -68,6 +68,7 @@ def prepare(settings: Settings) -> None:
     database = Database(settings.database)
     try:
         models.register_shipped(database)
+        datasets.register_shipped(database)
         register_folder(database, settings)
         with database.read() as session:
             models.get(session, settings.default_model)

@@ -35,7 +35,9 @@ from store.jobs import Claim, ClaimLost, Job
 from store.queue import Queue
 from store.settings import Settings
 from worker.heartbeat import heartbeat
+from worker.runners import audit_clips, audit_examination
 from worker.runners.attack import run_attack
+from worker.runners.audit import run_audit
 from worker.running_job import Flag, LeftToParts, RunningJob
 
 if TYPE_CHECKING:
@@ -47,7 +49,12 @@ _RETRY_SECONDS: Final = 0.5
 Runner = Callable[[RunningJob, "WorkerProcess"], dict[str, Any]]
 Transition = Callable[[Session, Claim], None]
 
-RUNNERS: Final[Mapping[str, Runner]] = {"attack": run_attack}
+RUNNERS: Final[Mapping[str, Runner]] = {
+    "attack": run_attack,
+    "audit": run_audit,
+    audit_clips.KIND: audit_clips.run_audit_clips,
+    audit_examination.KIND: audit_examination.run_audit_examination,
+}
 """What runs a job, by its kind: gives the result object, called with the job and the worker's process."""
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from multav.attack_request import AttackRequest
 from multav.errors import InvalidSpec
 from multav.video_attack import attack_video
-from store import artifacts, blobs, videos
-from store.blobs import Blob
+from store import blobs, videos
+from worker.kept_files import keep_files
 
 if TYPE_CHECKING:
     from worker.process import WorkerProcess
@@ -38,23 +38,5 @@ def run_attack(running: "RunningJob", process: "WorkerProcess") -> dict[str, Any
             on_progress=running.report,
             check=running.check,
         )
-        large: dict[str, Blob] = {}
-        for artifact in outcome.artifacts:
-            running.check()
-            if artifact.path.stat().st_size > blobs.CHUNK:
-                with artifact.path.open("rb") as file:
-                    large[artifact.role] = blobs.write(running.database, file)
-        # The rest together, as every transaction waits for the disk. Bytes that nobody refers to are kept for a while.
-        with running.database.write() as session:
-            for position, artifact in enumerate(outcome.artifacts):
-                blob = large.get(artifact.role) or blobs.put(session, artifact.path.read_bytes())
-                artifacts.add(
-                    session,
-                    running.claim,
-                    blob,
-                    role=artifact.role,
-                    filename=artifact.filename,
-                    media_type=artifact.media_type,
-                    position=position,
-                )
+        keep_files(running, outcome.artifacts)
     return outcome.result

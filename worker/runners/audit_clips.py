@@ -17,6 +17,7 @@ from multav.audits.evaluation import VideoClips, attack_outcomes, clean_outcomes
 from multav.audits.minimum import minimum_cells
 from multav.audits.minimum_epsilon import minimum_epsilon_outcomes, usual_search
 from multav.audits.outcome import CLEAN, Outcome
+from multav.audits.request import AuditRequest
 from multav.datasets.clips import LoadedClip
 from multav.datasets.decode_ahead import decode_ahead
 from multav.errors import BadVideo, DependencyDown
@@ -38,6 +39,12 @@ def run_audit_clips(running: "RunningJob", process: "WorkerProcess") -> dict[str
     return _Part(running, AuditSubject.of(running, process)).run()
 
 
+def columns(request: AuditRequest) -> tuple[str, ...]:
+    """What is found of every video: clean, under each attack, and with the smallest bound of each family."""
+    minimum = minimum_cells(request.cells) if request.minimum_epsilon else {}
+    return (CLEAN, *(cell.name for cell in request.cells), *minimum)
+
+
 class _Part:
     def __init__(self, running: "RunningJob", subject: AuditSubject) -> None:
         self._running = running
@@ -46,7 +53,7 @@ class _Part:
         self._request = subject.request
         self._cells = {cell.name: cell for cell in self._request.cells}
         self._minimum = minimum_cells(self._request.cells) if self._request.minimum_epsilon else {}
-        self._columns = (CLEAN, *self._cells, *self._minimum)
+        self._columns = columns(self._request)
         self._gradients, self._seconds = 0, 0.0
 
     def run(self) -> dict[str, Any]:
@@ -95,7 +102,8 @@ class _Part:
         pairs: Sequence[tuple[AuditClip, LoadedClip | BadVideo]],
     ) -> None:
         bad = {clip.clip: loaded.detail for clip, loaded in pairs if isinstance(loaded, BadVideo)}
-        labels = {clip.clip: self._label(clip) for clip in batch}
+        # In the order of the audit's classes, which begin with the dataset's own.
+        labels = {clip.clip: clip.label for clip in batch}
         videos = [
             VideoClips(clip.clip, labels[clip.clip], loaded.pixels.to(self._subject.process.device))
             for clip, loaded in pairs
@@ -180,10 +188,6 @@ class _Part:
 
     def _family(self, cell: Cell) -> list[Cell]:
         return [each for each in self._cells.values() if each.family == cell.family]
-
-    def _label(self, clip: AuditClip) -> int:
-        """In the order of the audit's classes, which begin with the dataset's own."""
-        return clip.label
 
     def _save(self, found: list[Outcome]) -> None:
         """Keep and count outcomes, waiting for a database that is away."""

@@ -1,0 +1,77 @@
+"""Runs the checks of one model of an audit, on a random sample of the clips that it knows."""
+
+import random
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from multav.audits.cells import Cell
+from multav.audits.examination import examine
+from multav.audits.outcome import CLEAN
+from multav.datasets.clips import LoadedClip
+from multav.datasets.decode_ahead import decode_ahead
+from store import jobs, outcomes
+from worker.audit_subject import AuditSubject
+
+if TYPE_CHECKING:
+    from worker.process import WorkerProcess
+    from worker.running_job import RunningJob
+
+KIND: Final = "audit-examination"
+
+
+def run_audit_examination(running: "RunningJob", process: "WorkerProcess") -> dict[str, Any]:
+    """The findings on one model, as `checks`."""
+    subject = AuditSubject.of(running, process)
+    request, name = subject.request, str(running.job.spec["model"])
+    assert request.checks is not None, "without checks there is no such part"
+    with running.database.read() as session:
+        clean = outcomes.of_cell(session, subject.audit_id, name, CLEAN)
+        cell = _strongest(subject, name, {cell.name: outcomes.of_cell(session, subject.audit_id, name, cell.name) for cell in request.cells})
+    known = sorted(row.clip for row in clean if row.problem is None and row.right)
+    chosen = sorted(random.Random(f"{request.seed}:checks").sample(known, min(len(known), request.checks.clips)))
+    by_index = {clip.clip: clip for clip in subject.clips()}
+    model, classifier = subject.model(name), subject.classifier(name)
+    windows, labels, indices = [], [], []
+    source = decode_ahead(
+        [subject.video(by_index[index]) for index in chosen],
+        classifier.geometry,
+        request.recipe,
+        running.settings.video_limits(),
+        cache=process.datasets.clips,
+        workers=running.settings.decoders,
+        check=running.check,
+    )
+    with closing(source):  # type: ignore[type-var]
+        for index, (_, loaded) in zip(chosen, source, strict=True):
+            if isinstance(loaded, LoadedClip):
+                # The middle window speaks for the video: the checks ask about clips.
+                windows.append(loaded.pixels[len(loaded.pixels) // 2])
+                labels.append(by_index[index].label)
+                indices.append(index)
+    geometry = classifier.geometry
+    empty = torch.empty(0, 3, geometry.frames, geometry.height, geometry.width)
+    found = examine(
+        model,
+        name,
+        (torch.stack(windows) if windows else empty).to(process.device),
+        torch.tensor(labels, dtype=torch.int64, device=process.device),
+        indices,
+        cell.attack,
+        request.checks,
+        seed=request.seed,
+        precision=request.precision,
+        others={other: subject.model(other) for other in request.models if other != name},
+        on_step=lambda _: running.check(),
+    )
+    with running.database.write() as session:
+        jobs.count_up(session, running.claim, done=1, seconds_each=None)
+    return {"cell": cell.name, "clips": len(indices), "checks": [check.model_dump(mode="json") for check in found]}
+
+
+def _strongest(subject: AuditSubject, name: str, rows: dict[str, list[Any]]) -> Cell:
+    """Of the attacks on whole clips (of all, where there is none) the one that fools the model most often."""
+    cells = subject.request.cells
+    whole = [cell for cell in cells if cell.attack.region.name == "whole-clip"] or list(cells)
+    return min(whole, key=lambda cell: sum(row.right for row in rows[cell.name]))
