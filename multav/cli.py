@@ -11,8 +11,10 @@ import httpx
 from rich.console import Console
 from rich.markup import escape
 
+from multav.audit_commands import run_audit, show_audit
 from multav.cli_options import parser
 from multav.client import Client, ServiceProblem
+from multav.dataset_commands import run_datasets
 from multav.job_display import follow, show_failure, show_result
 from multav.local_file import existing_file, usable_folder
 from multav.model_commands import run_models
@@ -110,7 +112,38 @@ def _wait(client: Client, options: argparse.Namespace, console: Console) -> int:
     if job["state"] != "succeeded":
         show_failure(job, console)
         return 1
-    show_result(job["result"], console)
+    (show_audit if job["kind"] == "audit" else show_result)(job["result"], console)
+    return 0
+
+
+def _audit(client: Client, options: argparse.Namespace, console: Console) -> int:
+    try:
+        usable_folder(options.to)
+        for path in (options.spec, options.from_manifest):
+            if path is not None:
+                existing_file(path)
+        return run_audit(client, options, console)
+    except (OSError, ValueError) as error:
+        raise _WrongPath(error) from error
+
+
+def _datasets(client: Client, options: argparse.Namespace, console: Console) -> int:
+    if options.action == "add" and options.archive is not None:
+        try:
+            existing_file(options.archive)
+        except OSError as error:
+            raise _WrongPath(error) from error
+    return run_datasets(client, options, console)
+
+
+def _pause(client: Client, options: argparse.Namespace, console: Console) -> int:
+    client.pause(options.job)
+    console.print(f"paused; `multav resume {options.job}` lets it go on")
+    return 0
+
+
+def _resume(client: Client, options: argparse.Namespace, console: Console) -> int:
+    console.print(str(client.resume(options.job)["state"]))
     return 0
 
 
@@ -142,6 +175,10 @@ _RUN: dict[str, Callable[[Client, argparse.Namespace, Console], int]] = {
     "job": _job,
     "wait": _wait,
     "cancel": _cancel,
+    "pause": _pause,
+    "resume": _resume,
+    "audit": _audit,
+    "datasets": _datasets,
     "kinds": _kinds,
     "models": _models,
 }

@@ -8,7 +8,9 @@ from typing import Any, get_args
 
 from multav.attack_request import AttackRequest
 from multav.attacks.catalogue import ATTACKS
+from multav.audit_options import add_audit
 from multav.client import service_url
+from multav.dataset_commands import add_datasets
 from multav.model_options import add_models
 from multav.name_value import setting
 from multav.video.formats import DEFAULT_CRF
@@ -21,6 +23,7 @@ examples:
   multav attack clip.mp4 --kind multav-roa --set size=40 --set placement=gradient
   multav kinds                                         threat models and their settings
   multav models import resnet.pth --classes ucf101     bring your own model; `multav attack --model` names it
+  multav audit --count 100                             how robust the default model is, with doubts and intervals
   multav job JOB                                       a job as JSON; `multav cancel JOB` stops it
 
 `multav COMMAND --help` lists the options of a command.
@@ -51,6 +54,15 @@ def parser() -> argparse.ArgumentParser:
             "fool the model.",
         )
     )
+    add_audit(
+        _command(
+            commands,
+            "audit",
+            "measure how robust models are, and fetch the report",
+            "Post an audit, follow it, show its verdicts and fetch its report: every model meets every attack at "
+            "every epsilon on the same videos.",
+        )
+    )
     for name, text, description in (
         (
             "job",
@@ -58,6 +70,12 @@ def parser() -> argparse.ArgumentParser:
             "Print a job as it is now, as JSON: state, progress, result or problem.",
         ),
         ("cancel", "ask a job to stop", "Ask a job to stop. Asking twice does no harm."),
+        ("pause", "let a job rest", "Let a job rest until it is resumed; what it has done is kept."),
+        (
+            "resume",
+            "let a job go on",
+            "Let a paused job go on, or run a failed or cancelled one again: of an audit only what is missing.",
+        ),
         (
             "wait",
             "follow a job to its end",
@@ -73,6 +91,15 @@ def parser() -> argparse.ArgumentParser:
         "kinds",
         "list the threat models",
         "List the attack kinds of the service, each with its equation, source and default settings.",
+    )
+    add_datasets(
+        _command(
+            commands,
+            "datasets",
+            "list the registered datasets, or add, show or delete one",
+            "Without an action: list the datasets of the service.",
+        ),
+        _command,
     )
     add_models(
         _command(

@@ -110,6 +110,60 @@ class Client:
         """Ask the job to stop; asking twice does no harm."""
         return self._json("POST", f"/v1/jobs/{job_id}/cancel")
 
+    def pause(self, job_id: str) -> Json:
+        """Let the job rest until it is resumed."""
+        return self._json("POST", f"/v1/jobs/{job_id}/pause")
+
+    def resume(self, job_id: str) -> Json:
+        """Let a paused job go on, or run a failed or cancelled one again: only what is missing is done."""
+        return self._json("POST", f"/v1/jobs/{job_id}/resume")
+
+    def audit(self, spec: Mapping[str, Any] | None = None, *, key: str | None = None) -> Json:
+        """Post an audit and return the queued job; `spec` is the body of `POST /v1/audits`."""
+        headers = {"Idempotency-Key": key} if key else {}
+        return self._json("POST", "/v1/audits", json=dict(spec or {}), headers=headers)
+
+    def estimate_audit(self, spec: Mapping[str, Any] | None = None) -> Json:
+        """What an audit would cost, without running it."""
+        return self._json("POST", "/v1/audits", json=dict(spec or {}), params={"dry_run": "true"})
+
+    def outcomes(self, job_id: str, **only: str) -> Iterator[Json]:
+        """What an audit has found so far, in the order in which it came in; `only` a `model` or a `cell`."""
+        query: dict[str, str] = {**only, "limit": "1000"}
+        while True:
+            page = self._json("GET", f"/v1/audits/{job_id}/outcomes", params=query)
+            yield from page["items"]
+            if not page["next_cursor"] or not page["items"]:
+                return
+            query["cursor"] = page["next_cursor"]
+
+    def datasets(self) -> list[Json]:
+        """The registered datasets, newest first."""
+        return list(self._every("/v1/datasets"))
+
+    def dataset(self, name: str) -> Json:
+        """A registered dataset."""
+        return self._json("GET", f"/v1/datasets/{quote(name, safe='')}")
+
+    def add_dataset(self, spec: Mapping[str, Any], archive: Path | None = None) -> Json:
+        """Register a dataset; `spec` is the body of `POST /v1/datasets`, and an `archive` of videos is uploaded."""
+        if archive is None:
+            return self._json("POST", "/v1/datasets", json=dict(spec), timeout=_CHECK_IN_TIMEOUT)
+        with archive.open("rb") as file:
+            return self._json(
+                "POST",
+                "/v1/datasets",
+                files={"archive": (archive.name, file)},
+                data={"spec": json.dumps(dict(spec))},
+                timeout=_CHECK_IN_TIMEOUT,
+            )
+
+    def delete_dataset(self, name: str) -> None:
+        """Forget a dataset that no job uses."""
+        answer = self._http.delete(f"/v1/datasets/{quote(name, safe='')}")
+        if answer.is_error:
+            _body(answer)
+
     def artifacts(self, job_id: str) -> list[Json]:
         """What the job made."""
         items: list[Json] = self._json("GET", f"/v1/jobs/{job_id}/artifacts")["items"]
@@ -131,14 +185,7 @@ class Client:
 
     def models(self) -> list[Json]:
         """The registered models, newest first."""
-        items: list[Json] = []
-        query: dict[str, str] = {}
-        while True:
-            page = self._json("GET", "/v1/models", params=query)
-            items += page["items"]
-            if not page.get("next_cursor"):
-                return items
-            query = {"cursor": page["next_cursor"]}
+        return list(self._every("/v1/models"))
 
     def model(self, name: str) -> Json:
         """A registered model."""
@@ -192,6 +239,16 @@ class Client:
                     event = line.removeprefix("event:").strip()
                 elif line.startswith("data:"):
                     yield event, json.loads(line.removeprefix("data:"))
+
+    def _every(self, address: str) -> Iterator[Json]:
+        """All items of a list in pages."""
+        query: dict[str, str] = {}
+        while True:
+            page = self._json("GET", address, params=query)
+            yield from page["items"]
+            if not page.get("next_cursor"):
+                return
+            query = {"cursor": page["next_cursor"]}
 
     def _fetch(self, address: str, path: Path) -> None:
         with self._http.stream("GET", address) as answer:

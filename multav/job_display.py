@@ -29,9 +29,13 @@ def follow(client: Client, job: Json, console: Console) -> Json:
 
 def _stage(job: Json) -> str:
     """What the job does just now, in words."""
+    if job.get("paused"):
+        return "paused"
     if job["state"] != "running":
         return str(job["state"])
     progress = job["progress"]
+    if job["kind"] == "audit":
+        return "attacking" if progress["total"] and progress["done"] < progress["total"] else "planning or reporting"
     if not progress["total"]:
         return "reading"
     return "crafting" if progress["done"] < progress["total"] else "encoding and verifying"
