@@ -5,6 +5,9 @@ from typing import Annotated, Any, Final
 from pydantic import Field, TypeAdapter, ValidationError
 
 from multav.datasets.class_folder import ClassFolder
+from multav.datasets.hmdb51 import Hmdb51
+from multav.datasets.kinetics import Kinetics
+from multav.datasets.manifest import Manifest
 from multav.datasets.spec import DatasetSpec
 from multav.datasets.synthetic import Synthetic
 from multav.datasets.ucf101 import Ucf101
@@ -14,11 +17,14 @@ from multav.validation import field_errors, near
 DATASETS: Final[dict[str, type[DatasetSpec]]] = {
     "synthetic": Synthetic,
     "ucf101": Ucf101,
+    "hmdb51": Hmdb51,
+    "kinetics": Kinetics,
     "class-folder": ClassFolder,
+    "manifest": Manifest,
 }
 """Specification classes by kind."""
 
-AnyDataset = Synthetic | Ucf101 | ClassFolder
+AnyDataset = Synthetic | Ucf101 | Hmdb51 | Kinetics | ClassFolder | Manifest
 Dataset = Annotated[AnyDataset, Field(discriminator="kind")]
 """Any dataset, told apart by its `kind`."""
 

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 from multav.datasets.gathering import Gathering, in_short
 from multav.datasets.listing import Listing
 from multav.datasets.spec import ClassName, DatasetSpec
-from multav.datasets.tree import RelativePath, Tree, joined
+from multav.datasets.tree import RelativePath, Tree, is_video, joined
 from multav.errors import BadDataset
 from multav.model_card import distinct
 
@@ -61,10 +61,6 @@ class ClassFolder(DatasetSpec):
         remarks = []
         if others := sorted(set(found) - set(classes)):
             remarks.append(f"folders that are no class: {in_short(others)}")
-        if stray := [
-            name
-            for name in tree.files(self.folder)
-            if name.lower().endswith((".mp4", ".avi", ".mkv", ".webm", ".mov"))
-        ]:
+        if stray := [name for name in tree.files(self.folder) if is_video(name)]:
             remarks.append(f"videos outside of any class folder: {in_short(stray)}")
         return remarks

@@ -9,9 +9,7 @@ sees. Pillow's, which the authors used, computes the same weights and rounds to 
 rows: on a seventh of the values they differ, by one level.
 """
 
-import errno
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -23,6 +21,7 @@ from torch import Tensor
 
 from multav.datasets.listing import ListedVideo
 from multav.datasets.made_video import MadeVideo
+from multav.datasets.opening import as_bad_video
 from multav.datasets.recipes import Recipe, Window, windows_of
 from multav.errors import BadVideo, VideoTooLarge
 from multav.footage import shrink
@@ -35,20 +34,6 @@ from multav.video.picture import Picture
 
 MOST_BYTES: Final = 256 * 2**20
 """Largest clip that is loaded: 7,000 frames of 112x112."""
-
-_ABOUT_THE_FILE: Final = frozenset(
-    {
-        errno.ENOENT,
-        errno.EACCES,
-        errno.EPERM,
-        errno.ELOOP,
-        errno.ENOTDIR,
-        errno.ENXIO,
-        errno.ENAMETOOLONG,
-        errno.EIO,
-    }
-)
-"""What says something about one file; no descriptors or no memory left says something about the machine."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +71,7 @@ def load_clip(
         return _made(video, geometry, recipe)
     if video.path is None:
         raise BadVideo(f"{video.name} has no file, and no formula either")
-    with _as_bad_video(video):
+    with as_bad_video(video.name):
         return _Reading(video.path, geometry, recipe, limits or Limits(), check or _go_on).loaded()
 
 
@@ -172,17 +157,6 @@ def _stacked(windows: tuple[Window, ...], pictures: dict[int, Picture]) -> Tenso
         for position, index in enumerate(window):
             levels[number, :, position] = pictures[index].transpose(2, 0, 1)
     return torch.from_numpy(levels)
-
-
-@contextmanager
-def _as_bad_video(video: ListedVideo) -> Iterator[None]:
-    """A file that cannot be opened is as bad as one that cannot be decoded."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _ABOUT_THE_FILE:
-            raise
-        raise BadVideo(f"{video.name} cannot be opened: {error.strerror}") from error
 
 
 def _go_on() -> None:

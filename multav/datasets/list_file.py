@@ -1,5 +1,7 @@
 """A list file of a dataset, read line by line; what is wrong in it is said with file, line and what was expected."""
 
+import csv
+import io
 from collections.abc import Iterator, Sequence
 from typing import Final, NoReturn
 
@@ -47,6 +49,29 @@ class ListFile:
             self.refuse(
                 text.count(b"\n", 0, error.start) + 1, "text in UTF-8", repr(text[error.start :][:20])
             )
+
+    def table(self, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+        """(line, fields by column) of each row of a CSV file with a head that has `columns` at least.
+
+        The head's case does not count; a row has as many fields as the head, without what surrounds them.
+        """
+        reader = csv.reader(io.StringIO(self.text(), newline=""), skipinitialspace=True, strict=True)
+        try:
+            head = [each.strip().lower() for each in next(reader, [])]
+            if lacking := [name for name in columns if name not in head]:
+                self.refuse(
+                    1, f"a head with {','.join(columns)} (lacking: {', '.join(lacking)})", ",".join(head)
+                )
+            if len(set(head)) < len(head):
+                self.refuse(1, "each column once", ",".join(head))
+            for cells in reader:
+                if not any(each.strip() for each in cells):
+                    continue
+                if len(cells) != len(head):
+                    self.refuse(reader.line_num, f"{len(head)} fields, as in the head", ",".join(cells))
+                yield reader.line_num, {name: cell.strip() for name, cell in zip(head, cells, strict=True)}
+        except csv.Error as error:
+            self.refuse(max(1, reader.line_num), "", "", because=f"this is not CSV ({error})")
 
     def path_in(self, number: int, name: str) -> str:
         """`name`, read from line `number`, as a path within the root."""

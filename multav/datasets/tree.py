@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator
 
@@ -42,6 +42,9 @@ RelativePath = Annotated[str, AfterValidator(relative_name)]
 """A field of a specification that names a file or folder within the root."""
 
 
+Kind = Literal["file", "folder", "link", "other"]
+
+
 class Tree:
     """The folder `root` as it is found: each folder is read once, when it is first asked about.
 
@@ -56,59 +59,55 @@ class Tree:
             raise BadDataset(f"there is no folder {root}") from error
         if not self.root.is_dir():
             raise BadDataset(f"{root} is not a folder")
-        self._folders: dict[str, dict[str, os.DirEntry[str]]] = {}
+        self._folders: dict[str, dict[str, Kind]] = {}
 
     def file(self, name: str) -> Path | None:
         """Where the file `name` (see `relative_name`) is; None where there is no regular file."""
         folder, _, last = name.rpartition("/")
-        entry = self._entries(folder).get(last)
-        if entry is None:
-            return None
-        if entry.is_symlink():
-            target = self._within(Path(entry.path), name)
+        kind = self._entries(folder).get(last)
+        if kind == "link":
+            target = self._within(self.root / name, name)
             return target if target.is_file() else None
-        return Path(entry.path) if entry.is_file(follow_symlinks=False) else None
+        return self.root / name if kind == "file" else None
 
     def has_folder(self, name: str) -> bool:
         """Whether there is a folder `name`; "." is the root."""
-        return self._within(self.root / name, name).is_dir()
+        folder, _, last = name.rpartition("/")
+        kind = "folder" if name == "." else self._entries(folder).get(last)
+        return self._within(self.root / name, name).is_dir() if kind == "link" else kind == "folder"
 
     def folders(self, name: str) -> tuple[str, ...]:
         """Names of the folders in the folder `name`, sorted; hidden ones are left out."""
-        entries = self._entries(name)
-        return tuple(
-            sorted(
-                each for each in entries if not each.startswith(".") and self.has_folder(joined(name, each))
-            )
-        )
+        shown = (each for each in self._entries(name) if not each.startswith("."))
+        return tuple(sorted(each for each in shown if self.has_folder(joined(name, each))))
 
     def files(self, name: str) -> tuple[str, ...]:
         """Names of the regular files in the folder `name`, sorted; hidden ones are left out."""
-        entries = self._entries(name)
-        return tuple(
-            sorted(each for each in entries if not each.startswith(".") and self.file(joined(name, each)))
-        )
+        shown = (each for each in self._entries(name) if not each.startswith("."))
+        return tuple(sorted(each for each in shown if self.file(joined(name, each))))
 
     def videos(self, folder: str, *, deepest: int = _DEEPEST) -> Iterator[str]:
         """Paths within the root of all files under `folder` that are named like videos, sorted folder by folder.
 
-        Raises `BadDataset` for folders nested deeper than `deepest`, as a link to a folder above makes them.
+        Raises `BadDataset` for folders nested deeper than `deepest`, as a link to a folder above makes them, and for
+        a file whose name is not text.
         """
         if deepest < 0:
             raise BadDataset(f"{folder}: folders are nested too deeply, or a link leads to a folder above it")
         for name in self.files(folder):
-            if PurePosixPath(name).suffix.lower() in SUFFIXES:
+            if is_video(name):
                 yield joined(folder, name)
         for name in self.folders(folder):
             yield from self.videos(joined(folder, name), deepest=deepest - 1)
 
-    def _entries(self, folder: str) -> dict[str, os.DirEntry[str]]:
+    def _entries(self, folder: str) -> dict[str, Kind]:
         """What the folder `folder` holds, by name; nothing where it is not there."""
+        folder = "" if folder == "." else folder
         if folder not in self._folders:
             place = self._within(self.root / folder, folder)
             try:
                 with os.scandir(place) as entries:
-                    self._folders[folder] = {entry.name: entry for entry in entries}
+                    self._folders[folder] = {_name_of(entry): _kind_of(entry) for entry in entries}
             except (FileNotFoundError, NotADirectoryError):
                 self._folders[folder] = {}
             except OSError as error:
@@ -125,6 +124,28 @@ class Tree:
         return real
 
 
-def joined(folder: str, name: str) -> str:
-    """`name` in `folder`, where "" and "." are the root."""
-    return name if folder in ("", ".") else f"{folder}/{name}"
+def is_video(name: str) -> bool:
+    """Whether a file of that name should be a video."""
+    return PurePosixPath(name).suffix.lower() in SUFFIXES
+
+
+def joined(*parts: str) -> str:
+    """The path within the root that `parts` make, of which "" and "." stand for where one is."""
+    return "/".join(part for part in parts if part not in ("", ".")) or "."
+
+
+def _name_of(entry: "os.DirEntry[str]") -> str:
+    # Names go into rows, reports and JSON, which are text; a new line in one would break a list of them.
+    if not entry.name.isprintable():
+        raise BadDataset(
+            f"{entry.name!r} is not a name in UTF-8 without control characters: rename the file, or take it out"
+        )
+    return entry.name
+
+
+def _kind_of(entry: "os.DirEntry[str]") -> Kind:
+    if entry.is_symlink():
+        return "link"
+    if entry.is_dir(follow_symlinks=False):
+        return "folder"
+    return "file" if entry.is_file(follow_symlinks=False) else "other"
