@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,16 +35,7 @@ def dataset_folder(database: Database, settings: Settings, found: RegisteredData
 
 def unpack_archive(archive: Path, folder: Path, settings: Settings) -> None:
     """Unpack into `folder`, which is there afterwards whole or not at all. Raises `BadDataset`."""
-    unfinished = folder.with_suffix(".unpacking")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True, mode=0o700)
-    try:
-        unpack(
-            archive, unfinished, max_bytes=settings.max_dataset_bytes, max_files=settings.max_dataset_files
-        )
-        unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    unpack(archive, folder, max_bytes=settings.max_dataset_bytes, max_files=settings.max_dataset_files)
 
 
 @contextmanager

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from multav.datasets.catalogue import Dataset, parse_dataset
-from multav.datasets.fingerprint import dataset_sha256
 from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from multav.datasets.listing import Listing
+from multav.datasets.scan import dataset_sha256
 from multav.errors import BadDataset, Conflict, NotFound
 from store import idempotency, jobs
 from store.blobs import Blob

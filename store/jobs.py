@@ -543,7 +543,7 @@ def sweep(session: Session, *, nudge_seconds: float, limit: int = 200) -> Sweep:
         (*outcome["queued"], *gathered),
         tuple(outcome["failed"]),
         tuple(outcome["cancelled"]),
-        {job_id: kind for job_id, kind in waiting.tuples()},
+        {row.id: row.kind for row in waiting},
     )
 
 

@@ -11,7 +11,7 @@ import torch
 
 from multav.audits.cells import Cell
 from multav.audits.evaluation import VideoClips, attack_videos
-from multav.audits.examples import Example, write_example
+from multav.audits.examples import write_example
 from multav.audits.findings import Check, Verdict
 from multav.audits.logits import mean_softmax
 from multav.audits.minimum import minimum_cells
@@ -21,6 +21,7 @@ from multav.datasets.clips import LoadedClip, load_clip
 from multav.datasets.listing import ListedVideo
 from multav.errors import BadVideo
 from multav.precision import gradient_type
+from multav.reports.example_clip import ExampleClip
 from multav.reports.manifest import DatasetIdentity, Manifest, ModelIdentity, collect
 from multav.reports.outcome_columns import Columns, OutcomeColumns
 from multav.reports.outcome_tables import write_csv, write_parquet
@@ -120,10 +121,10 @@ def _manifest(running: "RunningJob", subject: AuditSubject, columns: OutcomeColu
 
 def _examples(
     running: "RunningJob", subject: AuditSubject, columns: OutcomeColumns, videos: Sequence[ListedVideo], folder: Path
-) -> list[Example]:
+) -> dict[str, list[ExampleClip]]:
     """A few videos of each model that its strongest attack fools, attacked again."""
     request = subject.request
-    found: list[Example] = []
+    found: dict[str, list[ExampleClip]] = {}
     for number, name in enumerate(request.models):
         clean = columns.of(name, CLEAN)
         cell = min(request.cells, key=lambda each: int(columns.of(name, each.name).right.sum()))
@@ -135,13 +136,13 @@ def _examples(
             running.check()
             example = _example(running, subject, name, cell, videos[place], folder / f"{number}-{place}")
             if example is not None:
-                found.append(example)
+                found.setdefault(name, []).append(example)
     return found
 
 
 def _example(
     running: "RunningJob", subject: AuditSubject, name: str, cell: Cell, video: ListedVideo, at: Path
-) -> Example | None:
+) -> ExampleClip | None:
     request, classifier = subject.request, subject.classifier(name)
     try:
         loaded = load_clip(
@@ -170,14 +171,15 @@ def _example(
     words = [
         f"{subject.classes[int(each.argmax())]} ({float(each.max()):.0%})" for each in (before, after)
     ]
-    return Example(name, cell.name, video.name, subject.classes[video.label], words[0], words[1], *files)
+    title = f"{video.name} under {cell.name}"
+    return ExampleClip(title, subject.classes[video.label], words[0], words[1], *files)
 
 
 def _files(
     running: "RunningJob",
     subject: AuditSubject,
     summary: Summary,
-    examples: Sequence[Example],
+    examples: Mapping[str, Sequence[ExampleClip]],
     videos: Sequence[ListedVideo],
     folder: Path,
 ) -> list[ReportFile]:

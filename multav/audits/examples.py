@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -18,21 +17,6 @@ _SHOWN_SIDE: Final = 224
 _CRF: Final = 12
 _FRAMES_A_SECOND: Final = 8
 NAMES: Final = ("before", "after", "difference")
-
-
-@dataclass(frozen=True)
-class Example:
-    """One video of an audit to look at: what it is, what the model said before and after, and three MP4 files."""
-
-    model: str
-    cell: str
-    name: str
-    label: str
-    before: str
-    after: str
-    before_file: Path
-    after_file: Path
-    difference_file: Path
 
 
 def write_example(folder: Path, name: str, clean: Tensor, adversarial: Tensor, limits: Limits) -> tuple[Path, Path, Path]:

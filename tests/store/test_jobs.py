@@ -145,7 +145,7 @@ def test_a_job_whose_workers_keep_dying_fails(database: Database) -> None:
         taken = claim(database, job_id)
         assert taken is not None
         assert taken.attempt == attempt
-        assert sweep(database) == jobs.Sweep((), (), (), ())
+        assert sweep(database) == jobs.Sweep((), (), (), {})
         let_lease_run_out(database, job_id)
         assert getattr(sweep(database), outcome) == (job_id,)
     job = read(database, job_id)

@@ -133,6 +133,6 @@ def test_a_message_that_cannot_be_sent_is_given_up_at_once(url: str) -> None:
     started = time.monotonic()
     assert queue.nudge("job", "attack") is False
     assert queue.ping() is False
-    assert queue.length() is None
+    assert queue.length("attack") is None
     assert time.monotonic() - started < 6
     queue.close()
