@@ -183,7 +183,7 @@ def _untar(stream: Any, target: _Target) -> None:
     with tarfile.open(fileobj=counted, mode="r|", tarinfo=_Member) as archive:
         for member in archive:
             # Otherwise the archive remembers every member that it has met.
-            archive.members.clear()
+            archive.members.clear()  # type: ignore[attr-defined]
             if member.isdir():
                 if member.name.strip("./"):
                     target.folder(member.name)
