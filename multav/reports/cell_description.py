@@ -3,6 +3,7 @@
 from typing import Final
 
 from multav.audits.cells import Cell
+from multav.reports.bound_unit import bound_unit
 from multav.reports.summary import CellDescription, ThreatModel
 
 _NAMED: Final = ("epsilon", "step_size", "steps", "restarts", "random_start", "loss", "early_stop")
@@ -22,6 +23,7 @@ def described(cell: Cell) -> CellDescription:
             rule=attack.rule.name,
             ball=attack.ball.name,
             region=attack.region.name,
+            unit=bound_unit(cell),
             **{name: fields.get(name) for name in _NAMED},
             settings={name: value for name, value in fields.items() if name not in _LEFT_OUT},
         ),

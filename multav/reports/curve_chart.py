@@ -23,7 +23,7 @@ def curve_chart(curves: Sequence[tuple[str, FamilyCurve]]) -> str:
     area = PlotArea(44, 58, _WIDTH - 22, _HEIGHT - 34, ticks[0], ticks[-1], family.curve.scale != "epsilon")
     parts = [
         text(family.family, 8, 20, css="heading"),
-        area.frame(ticks, multiplicative=family.multiplicative, clean=True, upward="% right"),
+        area.frame(ticks, unit=family.unit, clean=True, upward="% right"),
     ]
     bands, lines = [], []
     for series, (name, each) in enumerate(curves):
@@ -34,10 +34,7 @@ def curve_chart(curves: Sequence[tuple[str, FamilyCurve]]) -> str:
     if several:
         parts.append(legend([name for name, _ in curves], area.left, _HEIGHT + 8))
         height += 18 * len(curves) + 6
-    said = "; ".join(
-        f"{name}: {', '.join(f'{bound(p.epsilon, multiplicative=each.multiplicative)} {percent(p.accuracy.value)}' for p in each.curve.points)}"  # noqa: E501
-        for name, each in curves
-    )
+    said = "; ".join(f"{name}: {_in_words(each)}" for name, each in curves)
     return picture(
         _WIDTH,
         height,
@@ -45,6 +42,11 @@ def curve_chart(curves: Sequence[tuple[str, FamilyCurve]]) -> str:
         title=f"Accuracy against the bound of {family.family}",
         description=f"Share of videos classified right, with 95 % intervals. {said}.",
     )
+
+
+def _in_words(each: FamilyCurve) -> str:
+    points = each.curve.points
+    return ", ".join(f"{bound(point.epsilon, each.unit)} {percent(point.accuracy.value)}" for point in points)
 
 
 def widest(rate: Rate) -> Interval | None:
@@ -74,7 +76,7 @@ def _line(area: PlotArea, name: str, each: FamilyCurve, series: int) -> str:
             series,
             x,
             y,
-            f"{name} at {bound(epsilon, multiplicative=each.multiplicative)}: {percent(rate.value)} "
+            f"{name} at {bound(epsilon, each.unit)}: {percent(rate.value)} "
             f"({rate.count} of {rate.of}), 95 % interval {span(widest(rate))}",
         )
         for (x, y), (epsilon, rate) in zip(at, known, strict=True)

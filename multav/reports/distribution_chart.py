@@ -18,15 +18,15 @@ def distribution_chart(distributions: Sequence[tuple[str, FamilyMinimum]]) -> st
     one = distributions[0][1]
     smallest = [step.epsilon for _, each in distributions for step in each.distribution.steps[:1]]
     last = max(each.distribution.largest for _, each in distributions)
-    first = min(smallest, default=1.0 if one.multiplicative else 0.0)
+    first = min(smallest, default=_nothing(one))
     if first >= last:
-        first = 1.0 if one.multiplicative else 0.0
-    logarithmic = one.multiplicative and first > 0
+        first = _nothing(one)
+    logarithmic = one.unit == "ratio"
     area = PlotArea(44, 58, _WIDTH - 22, _HEIGHT - 34, first, last, logarithmic)
     middle = [first + (last - first) * share for share in (0, 0.25, 0.5, 0.75, 1)]
     parts = [
         text(one.family, 8, 20, css="heading"),
-        area.frame(middle, multiplicative=one.multiplicative, clean=False, upward="% fooled"),
+        area.frame(middle, unit=one.unit, clean=False, upward="% fooled"),
     ]
     for series, (name, each) in enumerate(distributions):
         parts.append(_staircase(area, each, series))
@@ -49,15 +49,20 @@ def in_words(each: FamilyMinimum) -> str:
     """Median with its interval, and how many clips held."""
     found = each.distribution
     median = next((quantile for quantile in found.quantiles if quantile.share == 0.5), None)
-    above = f"above {bound(found.largest, multiplicative=each.multiplicative)}"
+    above = f"above {bound(found.largest, each.unit)}"
 
     def said(value: float | None) -> str:
-        return above if value is None else bound(value, multiplicative=each.multiplicative)
+        return above if value is None else bound(value, each.unit)
 
     if median is None:
         return "no video was known before"
     held = f"{found.above} of {found.clips} videos held up to the largest bound"
     return f"median {said(median.value)} (95 % interval {said(median.low)} to {said(median.high)}); {held}"
+
+
+def _nothing(each: FamilyMinimum) -> float:
+    """The bound that allows no change."""
+    return 1.0 if each.unit == "ratio" else 0.0
 
 
 def _staircase(area: PlotArea, each: FamilyMinimum, series: int) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from multav.audits.cells import Cell
 from multav.audits.findings import Check, Verdict
 from multav.audits.outcome import CLEAN
+from multav.reports.bound_unit import bound_unit
 from multav.reports.outcome_columns import NOTHING, Columns, OutcomeColumns
 from multav.reports.summary import (
     CellNumbers,
@@ -100,7 +101,7 @@ def model_numbers(
         curves=tuple(
             FamilyCurve(
                 family=family,
-                multiplicative=cells[members[0]].multiplicative,
+                unit=bound_unit(cells[members[0]]),
                 curve=_curve(
                     [cells[k] for k in members],
                     attacked.part(members),
@@ -200,9 +201,8 @@ def _curve(
     cells: Sequence[Cell], attacked: _Attacked, rates: Sequence[Rate], groups: Groups
 ) -> AccuracyCurve:
     """Cells of one family in order of epsilon, after the clean clips."""
-    attack = cells[0].attack
     # Only a bound on each value's own ratio begins at 1; a length of relative changes begins at 0.
-    ratio = attack.rule.name == "multiplicative" and attack.ball.name == "linf"
+    ratio = bound_unit(cells[0]) == "ratio"
     return accuracy_curve(
         [1.0 if ratio else 0.0, *(cell.attack.epsilon for cell in cells)],
         np.column_stack((attacked.clean.right, attacked.right)),
@@ -224,7 +224,7 @@ def _minima(name: str, cells: Sequence[Cell], outcomes: OutcomeColumns) -> Itera
             yield FamilyMinimum(
                 cell=cell.name,
                 family=cell.family,
-                multiplicative=cell.multiplicative,
+                unit=bound_unit(cell),
                 distribution=minimum_epsilons(found, largest),
             )
 

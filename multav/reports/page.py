@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from jinja2 import Environment, StrictUndefined, Template
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from multav.audits.outcome import CLEAN
 from multav.reports import wording
@@ -17,11 +17,11 @@ from multav.reports.distribution_chart import distribution_chart, in_words
 from multav.reports.example_clip import ExampleClip, data_uri
 from multav.reports.heat_map import heat_map
 from multav.reports.rate_bar import rate_bar
-from multav.reports.summary import Confusion, ModelNumbers, Summary
+from multav.reports.summary import Comparison, Confusion, ModelNumbers, Summary
 from multav.reports.svg import style_sheet
 
 _MOST_CLASSES: Final = 120
-_MOST_CONFUSIONS: Final = 12
+_MOST_CONFUSIONS: Final = 8
 _MOST_PROBLEMS: Final = 500
 
 
@@ -46,9 +46,10 @@ def page(
         title=title,
         summary=summary,
         cells={cell.name: cell for cell in summary.cells},
+        questions=_questions(summary),
         charts=[Markup(curve_chart(curves)) for curves in _curves(summary)],
         rises=[
-            (model.name, each.family, each.multiplicative, rise)
+            (model.name, each.family, each.unit, rise)
             for model in summary.models
             for each in model.curves
             for rise in each.curve.rises
@@ -89,10 +90,19 @@ def _template() -> Template:
         "wilson": wording.wilson,
         "widest": widest,
         "in_words": in_words,
+        "breaking": _breaking,
     }
     environment.globals["bound"] = wording.bound
     environment.globals["CLEAN"] = CLEAN
     return environment.from_string(style_sheet("page.html.j2"))
+
+
+def _questions(summary: Summary) -> list[tuple[str, list[Comparison]]]:
+    """Comparisons by what they ask, in order."""
+    found: dict[str, list[Comparison]] = {}
+    for each in summary.comparisons:
+        found.setdefault(each.question, []).append(each)
+    return list(found.items())
 
 
 def _curves(summary: Summary) -> list[list[tuple[str, Any]]]:
@@ -206,6 +216,11 @@ def _playable(clip: ExampleClip) -> _Play:
     )
     shown = [(heading, said, data_uri(media)) for heading, said, media in parts]
     return _Play(clip, tuple((heading, said, *uri) for heading, said, uri in shown if uri is not None))
+
+
+def _breaking(name: str) -> Markup:
+    """A cell's name that may be broken before its epsilon."""
+    return Markup("<wbr>@").join(escape(part) for part in name.split("@"))
 
 
 def _json_uri(text: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 
+from multav.reports.bound_unit import Unit
 from multav.reports.svg import element, line, text
 from multav.reports.wording import bound
 
@@ -29,7 +30,7 @@ class PlotArea:
         """Where a share in [0, 1] lies."""
         return self.bottom - (self.bottom - self.top) * share
 
-    def frame(self, ticks: Sequence[float], *, multiplicative: bool, clean: bool, upward: str) -> str:
+    def frame(self, ticks: Sequence[float], *, unit: Unit, clean: bool, upward: str) -> str:
         """Grid, axes and their words; `ticks` are bounds, the first of which is the clean clip if `clean`."""
         parts = [text(upward, self.left, self.top - 10, css="tick")]
         for share in (0, 0.25, 0.5, 0.75, 1):
@@ -44,7 +45,7 @@ class PlotArea:
         for number, epsilon in reversed(list(enumerate(ticks))):
             at = self.x(epsilon)
             parts.append(element("line", x1=at, y1=self.bottom, x2=at, y2=self.bottom + 4, css="axis"))
-            words = "clean" if clean and number == 0 else bound(epsilon, multiplicative=multiplicative)
+            words = "clean" if clean and number == 0 else bound(epsilon, unit)
             width = 6.2 * len(words) + 6
             if at + width / 2 <= free:
                 parts.append(text(words, at, self.bottom + 18, css="tick", anchor="middle"))

@@ -40,18 +40,16 @@ def summarise(
 
     `outcomes` may come in any order, is read once and not held, and may be incomplete: what is missing is counted and
     said. `models` are in the order of the report (as in `request`, or as they come, if None). `minimum_cells` looked
-    for the smallest bound that fools a clip, up to their own epsilon; if None, the request's cells in which one was
-    found. `checks` and `verdicts` are by model. Raises `ValueError` for an outcome that is there twice, or fits no
-    video.
+    for the smallest bound that fools a clip, up to their own epsilon; if None, the largest cell of each family in
+    which one was found. `checks` and `verdicts` are by model. Raises `ValueError` for an outcome that is there twice,
+    or fits no video.
     """
     cells = request.cells
     columns = outcomes if isinstance(outcomes, OutcomeColumns) else OutcomeColumns(videos, outcomes)
     groups = Groups([video.group for video in videos])
     names = tuple(models or request.models or dict.fromkeys(key[0] for key in columns.keys))
     if minimum_cells is None:
-        minimum_cells = [
-            cell for cell in cells if any(np.any(columns.of(name, cell.name).epsilon > 0) for name in names)
-        ]
+        minimum_cells = _searched(cells, names, columns)
     numbers = tuple(
         model_numbers(
             name,
@@ -84,6 +82,15 @@ def summarise(
         notes=tuple(_notes(request, numbers, groups)),
         manifest=manifest,
     )
+
+
+def _searched(cells: Sequence[Cell], models: Sequence[str], columns: OutcomeColumns) -> list[Cell]:
+    """Of each family the cell with the largest bound in which a smallest bound was found."""
+    found: dict[str, Cell] = {}
+    for cell in sorted(cells, key=lambda cell: cell.attack.epsilon):
+        if any(np.any(columns.of(name, cell.name).epsilon > 0) for name in models):
+            found[cell.family] = cell
+    return [cell for cell in cells if cell in found.values()]
 
 
 def _problems(videos: Sequence[ListedVideo], columns: OutcomeColumns) -> Iterable[Problem]:

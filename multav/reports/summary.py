@@ -8,6 +8,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from multav.audits.findings import Check, Verdict
+from multav.reports.bound_unit import Unit
 from multav.reports.manifest import Manifest
 from multav.statistics.curves import AccuracyCurve
 from multav.statistics.minimum_epsilon import MinimumEpsilons
@@ -37,6 +38,9 @@ class ThreatModel(_Part):
     ball: str = Field(description="what epsilon limits")
     region: str = Field(description="where pixels may change")
     epsilon: float
+    unit: Unit = Field(
+        description="what epsilon counts: a factor, a difference of values, or a Euclidean length"
+    )
     step_size: float | None
     steps: int
     restarts: int
@@ -102,7 +106,7 @@ class FamilyCurve(_Part):
     """Accuracy against epsilon for one family of cells; the clean clips are its first point."""
 
     family: str
-    multiplicative: bool
+    unit: Unit
     curve: AccuracyCurve
 
 
@@ -111,7 +115,7 @@ class FamilyMinimum(_Part):
 
     cell: str
     family: str
-    multiplicative: bool
+    unit: Unit
     distribution: MinimumEpsilons
 
 

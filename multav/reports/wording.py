@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from multav.reports.bound_unit import Unit
 from multav.statistics.rates import Interval, Rate
 
 NOTHING: Final = "–"
@@ -17,12 +18,16 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 def points(share: float | None) -> str:
     """A difference of shares with its sign, in percentage points."""
-    return NOTHING if share is None else f"{100 * share:+.1f}"
+    return NOTHING if share is None else f"{100 * share:+.1f}".replace("-", "−")
 
 
 def span(interval: Interval | None) -> str:
     """ "45.4 to 48.6", in percent."""
-    return NOTHING if interval is None else f"{100 * interval.low:.1f} to {100 * interval.high:.1f}"
+    return (
+        NOTHING
+        if interval is None
+        else f"{100 * interval.low:.1f} to {100 * interval.high:.1f}".replace("-", "−")
+    )
 
 
 def wilson(rate: Rate) -> Interval | None:
@@ -30,12 +35,14 @@ def wilson(rate: Rate) -> Interval | None:
     return None if rate.low is None or rate.high is None else Interval(rate.low, rate.high)
 
 
-def bound(epsilon: float | None, *, multiplicative: bool) -> str:
-    """A bound in its own unit: "×1.04" of a ratio, "4/255" of a distance that is a whole number of levels."""
+def bound(epsilon: float | None, unit: Unit) -> str:
+    """A bound in its own unit: "×1.04" of a ratio, "4/255" of a difference that is a whole number of levels."""
     if epsilon is None:
         return NOTHING
-    if multiplicative:
+    if unit == "ratio":
         return f"×{epsilon:.4g}"
+    if unit == "length":
+        return f"{epsilon:.4g}"
     levels = epsilon * _LEVELS
     whole = round(levels)
     if 0 < whole <= _LEVELS and abs(levels - whole) < 1e-3:
