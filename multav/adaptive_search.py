@@ -34,7 +34,8 @@ def adaptive_search(
         search.advance()
     search.note(*goal.score(search.clips), None)
     trace.append(search.best_losses)
-    return Found(search.best_clips, search.best_logits, torch.stack(trace))
+    spent = torch.full((len(search.clips),), attack.steps, dtype=torch.int64, device=search.clips.device)
+    return Found(search.best_clips, search.best_logits, torch.stack(trace), spent)
 
 
 def _checkpoints(steps: int) -> dict[int, int]:

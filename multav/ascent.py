@@ -5,7 +5,7 @@ if the loss asks for it), and keeps the best run of each sample: one that fools 
 then the one of the higher loss.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 
@@ -28,13 +28,15 @@ class Ascent:
     """Adversarial clips (B, 3, T, H, W) and their logits (B, classes).
 
     `losses` (steps + 1, B) are those before each step and of the adversarial clips. `mask` is bool (B, 1, T, H, W),
-    true where the attack could act; None means everywhere.
+    true where the attack could act; None means everywhere. `gradients` int64 (B,): how many were spent on each clip,
+    in all runs together.
     """
 
     clips: Tensor
     logits: Tensor
     losses: Tensor
     mask: Tensor | None
+    gradients: Tensor
 
 
 def ascend(
@@ -43,14 +45,14 @@ def ascend(
     attack: AttackSpec,
     *,
     seed: int = 0,
-    first_sample: int = 0,
+    first_sample: int | Sequence[int] = 0,
     on_step: Callable[[int], None] | None = None,
     region: Region | None = None,
 ) -> Ascent:
     """Climb `objective` (descend it, if `attack.targeted`) from `clips`, within the bound and region of `attack`.
 
     `clips` (B, 3, T, H, W) float in [0, 1] are left as they are. Sample i of the batch draws its random numbers
-    from (seed, first_sample + i). `on_step` hears of each step before it is taken and may raise. `region` takes the
+    from (seed, first_sample + i), or from (seed, first_sample[i]). `on_step` hears of each step before it is taken and may raise. `region` takes the
     place of the attack's own.
     """
     clean = clips.contiguous()
@@ -87,7 +89,7 @@ def _run(
         found = gradient_loop(goal, start, attack, on_step)
     else:
         raise TypeError(f"no search is known for {type(attack).__name__}")
-    return Ascent(found.clips, found.logits, found.losses, mask)
+    return Ascent(found.clips, found.logits, found.losses, mask, found.gradients)
 
 
 def _better(goal: Objective, one: Ascent, other: Ascent) -> Ascent:
@@ -108,4 +110,5 @@ def _better(goal: Objective, one: Ascent, other: Ascent) -> Ascent:
         chosen(one.logits, other.logits),
         chosen(one.losses, other.losses, dimension=1),
         mask,
+        one.gradients + other.gradients,
     )

@@ -21,13 +21,14 @@ class Crafted:
 
     `clips` (B, 3, T, H, W): the adversarial clips. `logits` (B, classes): what the model says of them. `losses`
     (steps + 1, B): the loss (cross-entropy, unless the attack says otherwise) before each step and of the result.
-    `mask` bool (B, 1, T, H, W): where the attack may act.
+    `mask` bool (B, 1, T, H, W): where the attack may act. `gradients` int64 (B,): how many were spent on each clip.
     """
 
     clips: Tensor
     logits: Tensor
     losses: Tensor
     mask: Tensor
+    gradients: Tensor
 
 
 def craft(
@@ -37,7 +38,7 @@ def craft(
     attack: AttackSpec,
     *,
     seed: int = 0,
-    first_sample: int = 0,
+    first_sample: int | Sequence[int] = 0,
     precision: Precision = "float32",
     on_step: Callable[[int], None] | None = None,
 ) -> Crafted:
@@ -47,16 +48,16 @@ def craft(
     parameter gradient, and is given back as it was found. `clips` are float32 in [0, 1] (float64 works too, to
     check against equations), of any memory layout; a model in another precision is handed them in its own, and
     the perturbation keeps theirs. `labels` int64 (B,) are the true classes, or with `attack.targeted` the
-    classes to reach. Random draws depend on `seed` and `first_sample` + the index in the batch alone, so
-    results do not depend on how clips are split into batches. `on_step(step)` is called before each step and
-    may raise.
+    classes to reach. Random draws depend on `seed` and `first_sample` + the index in the batch alone (or, with one
+    number for each clip, on its own), so results do not depend on how clips are split into batches. `on_step(step)` is
+    called before each step and may raise.
 
     With `precision` "bfloat16", or "auto" on a processor that multiplies it natively, gradients are computed in it;
     the logits and the last losses are those of the model's own precision all the same. Where memory is short, clips
     go through the model in smaller pieces.
 
-    Raises `ValueError` or `TypeError` for clips, labels or logits of a wrong shape, type, range or device, and
-    for a region that does not fit into the clips.
+    Raises `ValueError` or `TypeError` for clips, labels, sample numbers or logits of a wrong shape, type, range or
+    device, and for a region that does not fit into the clips.
     """
     highest = _check(model, clips, labels, attack)
     loss = ClipLoss(
@@ -82,7 +83,7 @@ def craft(
     mask = ascent.mask
     if mask is None:
         mask = torch.ones(len(clips), 1, *clips.shape[2:], dtype=torch.bool, device=clips.device)
-    return Crafted(ascent.clips, ascent.logits, ascent.losses, mask)
+    return Crafted(ascent.clips, ascent.logits, ascent.losses, mask, ascent.gradients)
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,12 @@ class Start:
 
 @dataclass(frozen=True)
 class Found:
-    """Where a search ended: clips, their logits (B, classes), and losses (steps + 1, B) on the way."""
+    """Where a search ended: clips, their logits (B, classes), losses (steps + 1, B) on the way, gradients spent (B,)."""
 
     clips: Tensor
     logits: Tensor
     losses: Tensor
+    gradients: Tensor
 
 
 def gradient_loop(
@@ -48,6 +49,7 @@ def gradient_loop(
             on_step(step)
         evaluation = climb.goal(climb.clips)
         trace.append(climb.in_batch(evaluation.losses, trace))
+        climb.spent[climb.rows] += 1
         gradient = evaluation.gradient
         if attack.early_stop:
             going = ~climb.goal.fooled(evaluation.logits)
@@ -69,6 +71,7 @@ class _Climb:
     def __init__(self, goal: Objective, clips: Tensor, origin: Tensor, mask: Tensor | None) -> None:
         self.goal, self.clips, self.origin, self.mask = goal, clips, origin, mask
         self.rows = torch.arange(len(clips), device=clips.device)
+        self.spent = torch.zeros(len(clips), dtype=torch.int64, device=clips.device)
         self._size = len(clips)
         self._memory: Tensor | None = None
         self._left: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -107,9 +110,9 @@ class _Climb:
             last, logits = self.goal.score(self.clips)
             trace.append(self.in_batch(last, trace))
             if not self._left:
-                return Found(self.clips, logits, torch.stack(trace))
+                return Found(self.clips, logits, torch.stack(trace), self.spent)
             self._left.append((self.rows, self.clips, logits))
         trace += [trace[-1]] * (steps + 1 - len(trace))
         order = torch.cat([rows for rows, _, _ in self._left]).argsort()
         clips, logits = (torch.cat(parts)[order] for parts in list(zip(*self._left, strict=True))[1:])
-        return Found(clips, logits, torch.stack(trace))
+        return Found(clips, logits, torch.stack(trace), self.spent)

@@ -13,13 +13,29 @@ def generator(seed: int, sample: int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
 
 
-class Draws:
-    """Random numbers for the clips of a batch; clip i draws from (seed, first_sample + i), whatever is beside it."""
+def sample_numbers(first_sample: int | Sequence[int], samples: int) -> tuple[int, ...]:
+    """The number of each of `samples` clips: counted up from the first, or as they are given, one by one.
 
-    def __init__(self, clips: Tensor, *, seed: int, first_sample: int) -> None:
-        """For `clips` (B, ...), on whose device the draws arrive."""
+    Raises `TypeError` for numbers that are no integers, `ValueError` for more or fewer numbers than clips.
+    """
+    if isinstance(first_sample, int):
+        return tuple(range(first_sample, first_sample + samples))
+    numbers = tuple(first_sample)
+    wrong = [number for number in numbers if not isinstance(number, int)]
+    if wrong:
+        raise TypeError(f"first_sample holds {wrong[0]!r}; expected an integer, or one integer for each clip")
+    if len(numbers) != samples:
+        raise ValueError(f"first_sample has {len(numbers)} numbers for {samples} clips; expected one for each")
+    return numbers
+
+
+class Draws:
+    """Random numbers for the clips of a batch, each from (seed, its sample number), whatever is beside it."""
+
+    def __init__(self, clips: Tensor, *, seed: int, first_sample: int | Sequence[int]) -> None:
+        """For `clips` (B, ...), on whose device the draws arrive; see `sample_numbers`."""
         self._clips = clips
-        self._generators = [generator(seed, first_sample + index) for index in range(len(clips))]
+        self._generators = [generator(seed, number) for number in sample_numbers(first_sample, len(clips))]
 
     def noise(self) -> Tensor:
         """Uniform in [-1, 1], contiguous, with the shape, dtype and device of the clips."""
