@@ -23,7 +23,9 @@ def run_audit(client: Client, options: argparse.Namespace, console: Console) -> 
     try:
         job = follow(client, job, console)
     except KeyboardInterrupt:
-        console.print(f"the audit goes on: `multav wait {job['id']}` follows it, `multav cancel {job['id']}` ends it")
+        console.print(
+            f"the audit goes on: `multav wait {job['id']}` follows it, `multav cancel {job['id']}` ends it"
+        )
         return 130
     if job["state"] != "succeeded":
         show_failure(job, console)
@@ -68,7 +70,9 @@ def show_estimate(cost: Json, console: Console) -> None:
 
 def show_audit(result: Json, console: Console) -> None:
     """Print the accuracies of every model under every attack, and the verdicts."""
-    table = Table("attack", *(escape(model["name"]) for model in result["models"]), box=None, header_style="bold")
+    table = Table(
+        "attack", *(escape(model["name"]) for model in result["models"]), box=None, header_style="bold"
+    )
     table.add_row("clean", *(_rate(model["clean"]) for model in result["models"]))
     for index, cell in enumerate(result["models"][0]["cells"]):
         table.add_row(
@@ -100,4 +104,3 @@ def _duration(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {name}"
     return f"{seconds:.0f} s"
-

@@ -36,7 +36,9 @@ def add_audit(command: argparse.ArgumentParser) -> None:
         help="where the report goes; made if it is not there (default %(default)s)",
     )
     source = command.add_mutually_exclusive_group()
-    source.add_argument("--spec", type=Path, metavar="FILE", help="the request as JSON; options come on top of it")
+    source.add_argument(
+        "--spec", type=Path, metavar="FILE", help="the request as JSON; options come on top of it"
+    )
     source.add_argument(
         "--from-manifest", type=Path, metavar="FILE", help="run the audit of a report's manifest.json again"
     )
@@ -52,10 +54,16 @@ def add_audit(command: argparse.ArgumentParser) -> None:
         help="a registered model; give it again for more (default: the service's)",
     )
     about.add_argument("--dataset", help=f"a registered dataset (default {_default('dataset')})")
-    about.add_argument("--count", type=int, metavar="N", help="so many videos, stratified by class (default: all)")
+    about.add_argument(
+        "--count", type=int, metavar="N", help="so many videos, stratified by class (default: all)"
+    )
     about.add_argument("--per-class", type=int, metavar="N", help="so many videos of each class at most")
     about.add_argument(
-        "--class", dest="classes", action="append", metavar="CLASS", help="only videos of this class; repeatable"
+        "--class",
+        dest="classes",
+        action="append",
+        metavar="CLASS",
+        help="only videos of this class; repeatable",
     )
     about.add_argument("--subset-seed", type=int, metavar="N", help="seed of the draw of videos (default 0)")
     about.add_argument(
@@ -96,7 +104,9 @@ def add_audit(command: argparse.ArgumentParser) -> None:
     )
     attacks.add_argument("--seed", type=int, help=f"seed of every random draw (default {_default('seed')})")
     attacks.add_argument(
-        "--precision", choices=_choices("precision"), help=f"arithmetic of gradients (default {_default('precision')})"
+        "--precision",
+        choices=_choices("precision"),
+        help=f"arithmetic of gradients (default {_default('precision')})",
     )
     attacks.add_argument(
         "--batch-size", type=int, metavar="N", help=f"clips at a time (default {_default('batch_size')})"
@@ -115,7 +125,10 @@ def add_audit(command: argparse.ArgumentParser) -> None:
         help=f"share of known clips that must stay right, with 95 %% confidence (default {_default('robust_at')})",
     )
     report.add_argument(
-        "--examples", type=int, metavar="N", help=f"clips to look at, per model (default {_default('examples')})"
+        "--examples",
+        type=int,
+        metavar="N",
+        help=f"clips to look at, per model (default {_default('examples')})",
     )
     report.add_argument(
         "--priority", choices=list(PRIORITIES), help=f"which audits go first (default {_default('priority')})"

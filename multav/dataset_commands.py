@@ -31,7 +31,10 @@ def add_datasets(datasets: argparse.ArgumentParser, command: Command) -> None:
         metavar="ACTION", dest="action", help="add, show or delete; without one the datasets are listed"
     )
     add = command(
-        actions, "add", "register a dataset", "Have the service list labelled videos, and register them by a name."
+        actions,
+        "add",
+        "register a dataset",
+        "Have the service list labelled videos, and register them by a name.",
     )
     add.epilog = _EPILOG
     add.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -40,7 +43,9 @@ def add_datasets(datasets: argparse.ArgumentParser, command: Command) -> None:
     add.add_argument("--kind", required=True, choices=list(DATASETS), help=kinds.replace("%", "%%"))
     where = add.add_mutually_exclusive_group()
     where.add_argument("--root", metavar="FOLDER", help="folder of the videos, as the service sees it")
-    where.add_argument("--archive", type=Path, metavar="FILE", help="zip or tar of the videos, to be uploaded")
+    where.add_argument(
+        "--archive", type=Path, metavar="FILE", help="zip or tar of the videos, to be uploaded"
+    )
     add.add_argument(
         "--set",
         dest="settings",

@@ -35,7 +35,11 @@ def _stage(job: Json) -> str:
         return str(job["state"])
     progress = job["progress"]
     if job["kind"] == "audit":
-        return "attacking" if progress["total"] and progress["done"] < progress["total"] else "planning or reporting"
+        return (
+            "attacking"
+            if progress["total"] and progress["done"] < progress["total"]
+            else "planning or reporting"
+        )
     if not progress["total"]:
         return "reading"
     return "crafting" if progress["done"] < progress["total"] else "encoding and verifying"

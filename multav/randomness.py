@@ -25,7 +25,9 @@ def sample_numbers(first_sample: int | Sequence[int], samples: int) -> tuple[int
     if wrong:
         raise TypeError(f"first_sample holds {wrong[0]!r}; expected an integer, or one integer for each clip")
     if len(numbers) != samples:
-        raise ValueError(f"first_sample has {len(numbers)} numbers for {samples} clips; expected one for each")
+        raise ValueError(
+            f"first_sample has {len(numbers)} numbers for {samples} clips; expected one for each"
+        )
     return numbers
 
 

@@ -165,7 +165,7 @@ def _clips(dataset: RegisteredDataset, asked: AuditRequest) -> int:
         raise _refusal(
             "/subset/classes", f"dataset {dataset.name!r} has no class {', '.join(map(repr, unknown[:8]))}"
         )
-    kept = [per_class[name] for name in subset.classes or dataset.classes]
+    kept: list[int] = [per_class[name] for name in subset.classes or dataset.classes]
     if subset.per_class is not None:
         kept = [min(count, subset.per_class) for count in kept]
     clips = sum(kept) if subset.count is None else min(sum(kept), subset.count)

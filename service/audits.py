@@ -46,10 +46,14 @@ class OutcomeView(BaseModel):
     attacked: bool = Field(description="false where the clean clip was misjudged already")
     loss_start: float | None
     loss_end: float | None
-    size: float | None = Field(description="largest ratio of multiplicative attacks, largest difference of others")
+    size: float | None = Field(
+        description="largest ratio of multiplicative attacks, largest difference of others"
+    )
     l2: float | None
     changed: float | None = Field(description="share of the pixels that differ")
-    epsilon: float | None = Field(description="smallest bound that fools the model, in cells that look for it")
+    epsilon: float | None = Field(
+        description="smallest bound that fools the model, in cells that look for it"
+    )
     gradients: int
     seconds: float
     problem: str | None = Field(description="why the video gave no clip")
@@ -121,7 +125,9 @@ def list_outcomes(
     context: InContext,
     job_id: str,
     model: Annotated[str | None, Query(description="only of this model")] = None,
-    cell: Annotated[str | None, Query(description='only of this attack, as "multav-linf@1.04", or "clean"')] = None,
+    cell: Annotated[
+        str | None, Query(description='only of this attack, as "multav-linf@1.04", or "clean"')
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="how many at most")] = 200,
     cursor: Annotated[str | None, Query(description="`next_cursor` of the page before")] = None,
 ) -> OutcomeList:
@@ -132,7 +138,9 @@ def list_outcomes(
     with context.database.read() as session:
         page = outcomes.listed(session, job_id, model=model, cell=cell, limit=limit, cursor=cursor)
     over = job.finished and len(page.items) < limit
-    return OutcomeList(items=[_view(each) for each in page.items], next_cursor=None if over else page.next_cursor)
+    return OutcomeList(
+        items=[_view(each) for each in page.items], next_cursor=None if over else page.next_cursor
+    )
 
 
 def _view(outcome: Outcome) -> OutcomeView:

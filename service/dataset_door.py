@@ -28,7 +28,8 @@ class DatasetUpload(BaseModel):
         description="what audits call it by"
     )
     root: Annotated[StrictStr, Field(min_length=1, max_length=4096)] | None = Field(
-        None, description="the folder of its videos, within the one that the operator allows (MULTAV_DATASETS_DIR)"
+        None,
+        description="the folder of its videos, within the one that the operator allows (MULTAV_DATASETS_DIR)",
     )
 
 
@@ -64,7 +65,13 @@ def accept_dataset(context: Context, submission: Submission, key: str | None) ->
 
 
 def _register(
-    context: Context, name: str, dataset: Dataset, root: Path | None, blob: Blob | None, key: str | None, digest: str
+    context: Context,
+    name: str,
+    dataset: Dataset,
+    root: Path | None,
+    blob: Blob | None,
+    key: str | None,
+    digest: str,
 ) -> Accepted:
     listing = dataset.listing(root or Path())
     with context.database.write() as session:
@@ -91,7 +98,9 @@ def _parsed(spec: Any) -> tuple[DatasetUpload, Dataset]:
         asked = DatasetUpload.model_validate(own)
     except ValidationError as error:
         errors = field_errors(error)
-        raise InvalidSpec(f"the dataset specification is not valid: {in_words(errors)}", errors=errors) from error
+        raise InvalidSpec(
+            f"the dataset specification is not valid: {in_words(errors)}", errors=errors
+        ) from error
     return asked, parse_dataset({name: value for name, value in spec.items() if name not in own})
 
 
@@ -121,7 +130,9 @@ def _allowed(context: Context, asked: DatasetUpload, dataset: Dataset) -> Path |
     except (OSError, RuntimeError) as error:
         raise _refusal("/root", f"{asked.root!r} cannot be followed") from error
     if not root.is_relative_to(top):
-        raise _refusal("/root", f"{asked.root!r} lies outside of the folder that holds this server's datasets")
+        raise _refusal(
+            "/root", f"{asked.root!r} lies outside of the folder that holds this server's datasets"
+        )
     if not root.is_dir():
         raise _refusal("/root", f"there is no folder {asked.root!r} among this server's datasets")
     return root

@@ -49,7 +49,11 @@ def _request_body() -> dict[str, Any]:
                         "type": "object",
                         "required": ["archive", "spec"],
                         "properties": {
-                            "archive": {"type": "string", "format": "binary", "description": "zip or tar of videos"},
+                            "archive": {
+                                "type": "string",
+                                "format": "binary",
+                                "description": "zip or tar of videos",
+                            },
                             "spec": either,
                         },
                     },

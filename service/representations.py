@@ -13,7 +13,6 @@ from store.jobs import Job
 from store.models import RegisteredModel
 from store.videos import Video
 
-
 _PRIORITIES: dict[int, Literal["low", "normal", "high"]] = {0: "low", 1: "normal", 2: "high"}
 
 
@@ -123,14 +122,20 @@ class DatasetView(BaseModel):
         description="built in, in a folder that the server sees, or uploaded as an archive"
     )
     root: str | None = Field(description="the folder, below the one that the operator allows")
-    sha256: str = Field(description="of classes, names, labels and groups: audits are run against that listing")
+    sha256: str = Field(
+        description="of classes, names, labels and groups: audits are run against that listing"
+    )
     classes: list[str]
     videos: int
     videos_per_class: list[int]
-    groups: int = Field(description="sources that videos were cut from: those of one group are not independent")
+    groups: int = Field(
+        description="sources that videos were cut from: those of one group are not independent"
+    )
     missing: int = Field(description="videos that the lists name and that are not there")
     missing_names: list[str] = Field(description="the first of them")
-    remarks: list[str] = Field(description="what is odd: other counts than the official ones, files in no list")
+    remarks: list[str] = Field(
+        description="what is odd: other counts than the official ones, files in no list"
+    )
     created_at: datetime
     links: dict[str, str]
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from multav.datasets.archive import unpack
-
 from store import blobs
 from store.database import Database
 from store.datasets import RegisteredDataset

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from multav.datasets.catalogue import Dataset, parse_dataset
 from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from multav.datasets.catalogue import Dataset, parse_dataset
 from multav.datasets.listing import Listing
 from multav.datasets.scan import dataset_sha256
 from multav.errors import BadDataset, Conflict, NotFound

@@ -5,7 +5,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -23,10 +23,10 @@ from multav.errors import BadVideo
 from multav.precision import gradient_type
 from multav.reports.example_clip import ExampleClip
 from multav.reports.manifest import DatasetIdentity, Manifest, ModelIdentity, collect
-from multav.reports.outcome_columns import Columns, OutcomeColumns
+from multav.reports.outcome_columns import OutcomeColumns
 from multav.reports.outcome_tables import write_csv, write_parquet
 from multav.reports.page import page
-from multav.reports.paper_table import latex, markdown
+from multav.reports.paper_table import latex_table, markdown_table
 from multav.reports.summarise import summarise
 from multav.reports.summary import Summary
 from store import datasets, models, outcomes
@@ -35,7 +35,6 @@ from worker.kept_files import keep_files
 
 if TYPE_CHECKING:
     from worker.running_job import RunningJob
-
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,9 @@ class ReportFile:
         return self.path.name
 
 
-def report(running: "RunningJob", subject: AuditSubject, findings: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+def report(
+    running: "RunningJob", subject: AuditSubject, findings: Mapping[str, Sequence[Any]]
+) -> dict[str, Any]:
     """Write and store the report; the job's result. `findings` are the checks of each model as JSON."""
     request, clips = subject.request, subject.clips()
     videos = [subject.video(clip) for clip in clips]
@@ -109,7 +110,8 @@ def _manifest(running: "RunningJob", subject: AuditSubject, columns: OutcomeColu
     return collect(
         request,
         models=[
-            ModelIdentity(name=each.name, sha256=each.sha256, card=each.card.model_dump(mode="json")) for each in cards
+            ModelIdentity(name=each.name, sha256=each.sha256, card=each.card.model_dump(mode="json"))
+            for each in cards
         ],
         dataset=DatasetIdentity(name=dataset.name, spec=dataset.spec, sha256=dataset.sha256, videos=videos),
         precision="float32" if low is None else str(low).removeprefix("torch."),
@@ -120,7 +122,11 @@ def _manifest(running: "RunningJob", subject: AuditSubject, columns: OutcomeColu
 
 
 def _examples(
-    running: "RunningJob", subject: AuditSubject, columns: OutcomeColumns, videos: Sequence[ListedVideo], folder: Path
+    running: "RunningJob",
+    subject: AuditSubject,
+    columns: OutcomeColumns,
+    videos: Sequence[ListedVideo],
+    folder: Path,
 ) -> dict[str, list[ExampleClip]]:
     """A few videos of each model that its strongest attack fools, attacked again."""
     request = subject.request
@@ -128,7 +134,9 @@ def _examples(
     for number, name in enumerate(request.models):
         clean = columns.of(name, CLEAN)
         cell = min(request.cells, key=lambda each: int(columns.of(name, each.name).right.sum()))
-        fooled = (clean.right & columns.of(name, cell.name).seen & ~columns.of(name, cell.name).right).nonzero()[0]
+        fooled = (
+            clean.right & columns.of(name, cell.name).seen & ~columns.of(name, cell.name).right
+        ).nonzero()[0]
         chosen = random.Random(f"{request.seed}:examples").sample(
             fooled.tolist(), min(len(fooled), request.examples)
         )
@@ -168,9 +176,7 @@ def _example(
     with torch.no_grad():
         before = mean_softmax(model(shown.pixels))
     after = mean_softmax(attacked.logits)
-    words = [
-        f"{subject.classes[int(each.argmax())]} ({float(each.max()):.0%})" for each in (before, after)
-    ]
+    words = [f"{subject.classes[int(each.argmax())]} ({float(each.max()):.0%})" for each in (before, after)]
     title = f"{video.name} under {cell.name}"
     return ExampleClip(title, subject.classes[video.label], words[0], words[1], *files)
 
@@ -197,15 +203,17 @@ def _files(
     add("summary", "audit.json", "application/json", summary.model_dump_json(indent=2))
     assert summary.manifest is not None
     add("manifest", "manifest.json", "application/json", summary.manifest.model_dump_json(indent=2))
-    table = {"classes": subject.classes, "videos": videos, "cells": subject.request.cells}
-    with add("outcomes-csv", "outcomes.csv", "text/csv; charset=utf-8").open("w", newline="", encoding="utf-8") as csv:
-        with running.database.read() as session:
-            write_csv(csv, outcomes.every(session, subject.audit_id), **table)
-    parquet = add("outcomes-parquet", "outcomes.parquet", "application/vnd.apache.parquet")
+    classes, cells = subject.classes, subject.request.cells
+    path = add("outcomes-csv", "outcomes.csv", "text/csv; charset=utf-8")
+    with path.open("w", newline="", encoding="utf-8") as csv, running.database.read() as session:
+        found = outcomes.every(session, subject.audit_id)
+        write_csv(csv, found, classes=classes, videos=videos, cells=cells)
+    path = add("outcomes-parquet", "outcomes.parquet", "application/vnd.apache.parquet")
     with running.database.read() as session:
-        write_parquet(parquet, outcomes.every(session, subject.audit_id), **table)
-    add("table-markdown", "table.md", "text/markdown; charset=utf-8", markdown(summary))
-    add("table-latex", "table.tex", "application/x-tex", latex(summary))
+        found = outcomes.every(session, subject.audit_id)
+        write_parquet(path, found, classes=classes, videos=videos, cells=cells)
+    add("table-markdown", "table.md", "text/markdown; charset=utf-8", markdown_table(summary))
+    add("table-latex", "table.tex", "application/x-tex", latex_table(summary))
     return made
 
 
@@ -215,7 +223,10 @@ def _result(summary: Summary) -> dict[str, Any]:
     return {
         "verdicts": {model["name"]: model["verdict"] for model in body["models"]},
         "models": [
-            {name: model[name] for name in ("name", "clips", "unread", "clean", "cells", "worst", "minimum_epsilons")}
+            {
+                name: model[name]
+                for name in ("name", "clips", "unread", "clean", "cells", "worst", "minimum_epsilons")
+            }
             | {"checks": model["checks"]}
             for model in body["models"]
         ],

@@ -8,8 +8,8 @@ from torch import nn
 
 from models.pixel_classifier import PixelClassifier
 from multav.audits.class_order import common_classes
-from multav.audits.request import AuditRequest
 from multav.audits.reordered import in_order
+from multav.audits.request import AuditRequest
 from multav.datasets.listing import ListedVideo, Listing
 from store import jobs, models, outcomes
 from store.outcomes import AuditClip

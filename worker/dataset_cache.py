@@ -22,7 +22,9 @@ class DatasetCache:
         self._settings = settings
         self._listed: OrderedDict[str, Listing] = OrderedDict()
         self.clips = (
-            ClipCache(settings.data_dir / "clips", settings.clip_cache_bytes) if settings.clip_cache_bytes else None
+            ClipCache(settings.data_dir / "clips", settings.clip_cache_bytes)
+            if settings.clip_cache_bytes
+            else None
         )
 
     def get(self, name: str, sha256: str | None = None) -> Listing:

@@ -31,8 +31,8 @@ def common_classes(
             errors.append(FieldError(pointer=f"/models/{index}", detail=detail))
         elif differ := set(models[name]) ^ set(models[names[0]]):
             detail = (
-                f"models {names[0]!r} and {name!r} do not know the same classes; they differ in {_few(sorted(differ))}: "
-                "audit them one by one"
+                f"models {names[0]!r} and {name!r} do not know the same classes; they differ in "
+                f"{_few(sorted(differ))}: audit them one by one"
             )
             errors.append(FieldError(pointer=f"/models/{index}", detail=detail))
     if errors:

@@ -12,7 +12,7 @@ from multav.geometry import InputGeometry
 
 # Bytes kept for the gradient of a clip, for each of its values: measured on a 3D ResNet-18 in float32.
 _KEPT_PER_VALUE: Final = 400
-# Gradients of the checks on a clip, beside the stronger attack and its restarts, in steps of the attack that they doubt.
+# Gradients of the other checks on a clip, beside the longer attack and its restarts, in steps of the doubted attack.
 _OTHER_CHECKS: Final = 12
 
 
@@ -22,7 +22,9 @@ class ModelCost(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
-    gradients: int = Field(description="gradient evaluations at most: an early stop and clips that are not known save some")
+    gradients: int = Field(
+        description="gradient evaluations at most: an early stop and clips that are not known save some"
+    )
     seconds: float | None = Field(description="of one worker, by the speed that was measured last")
     measured_on: str | None = Field(description="kind of device that the speed was measured on")
     memory_bytes: int = Field(description="of a batch and the network, roughly")
@@ -36,9 +38,13 @@ class AuditEstimate(BaseModel):
     clips: int
     models: int
     attacks: int = Field(description="settings and bounds together")
-    outcomes: int = Field(description="rows of results: clips times models times (attacks and the clean clip)")
+    outcomes: int = Field(
+        description="rows of results: clips times models times (attacks and the clean clip)"
+    )
     gradients: int
-    seconds: float | None = Field(description="with the workers that are there now; null where a speed is not known")
+    seconds: float | None = Field(
+        description="with the workers that are there now; null where a speed is not known"
+    )
     workers: int
     by_model: tuple[ModelCost, ...]
     remarks: tuple[str, ...] = ()
@@ -87,9 +93,12 @@ def estimate(
     remarks = []
     if len(known) < len(costs):
         lacking = ", ".join(cost.model for cost in costs if cost.seconds is None)
-        remarks.append(f"the speed of {lacking} was never measured here: audit a few clips first (subset.count)")
+        remarks.append(
+            f"the speed of {lacking} was never measured here: audit a few clips first (subset.count)"
+        )
     if workers == 0:
         remarks.append("no worker gives a sign of life: the audit would wait for one")
+    at_once = max(1, min(workers, ceil(clips / request.batch_size)))
     rows = len(request.cells) + 1 + (len({c.family for c in request.cells}) if request.minimum_epsilon else 0)
     return AuditEstimate(
         clips=clips,
@@ -97,7 +106,7 @@ def estimate(
         attacks=len(steps),
         outcomes=clips * len(request.models) * rows,
         gradients=sum(cost.gradients for cost in costs),
-        seconds=None if len(known) < len(costs) else sum(known) / max(1, min(workers, ceil(clips / request.batch_size))),
+        seconds=sum(known) / at_once if len(known) == len(costs) else None,
         workers=workers,
         by_model=tuple(costs),
         remarks=tuple(remarks),

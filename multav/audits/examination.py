@@ -4,7 +4,8 @@ Each check asks one question that has one answer for an honest model; `docs/doub
 asked, how they are decided, and what to do where one fails.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +17,14 @@ from multav.audits.findings import Check
 from multav.audits.logits import logits_of
 from multav.audits.model_doubts import MODEL_DOUBTS
 from multav.audits.request import Checks
-from multav.audits.sample import Sample, baseline
+from multav.audits.sample import Baseline, Sample, baseline
 from multav.precision import Precision
+
+_DOUBTS: Final[dict[str, Callable[[Sample, Baseline], Check]]] = {
+    doubt.__name__: doubt for doubt in (*MODEL_DOUBTS, *ATTACK_DOUBTS)
+}
+DOUBTS: Final = (*_DOUBTS, transfer.__name__)
+"""Names of everything that can be asked, in the order in which it is."""
 
 
 def examine(
@@ -32,6 +39,7 @@ def examine(
     seed: int = 0,
     precision: Precision = "float32",
     others: Mapping[str, nn.Module] | None = None,
+    doubts: Collection[str] = DOUBTS,
     check: Callable[[Check], None] | None = None,
     on_step: OnStep | None = None,
 ) -> list[Check]:
@@ -40,8 +48,8 @@ def examine(
     `clips` (n, 3, T, H, W) float32 in [0, 1] with `labels` int64 (n,) and the videos' `indices` are a random sample of
     the clips that the model knows. Not those on which the attack failed: what another attack reaches on these says
     nothing against it, as both fail on some. Clips that the model does not know are left out. `others` are models to
-    craft on, by name. `check` gets each finding as it comes; `on_step(step)` is called before each gradient or query
-    and may raise. The model is given back as it was found.
+    craft on, by name. Of `DOUBTS` only those in `doubts` are raised. `check` gets each finding as it comes;
+    `on_step(step)` is called before each gradient or query and may raise. The model is given back as it was found.
 
     The same arguments give the same findings; each test of a sample raises a false alarm with a chance of at most
     `multav.audits.evidence.ALARM`.
@@ -78,7 +86,9 @@ def examine(
         on_step,
     )
     base = baseline(sample)
-    for doubt in (*MODEL_DOUBTS, *ATTACK_DOUBTS):
-        note(doubt(sample, base))
-    note(transfer(sample, base, others or {}))
+    for name, doubt in _DOUBTS.items():
+        if name in doubts:
+            note(doubt(sample, base))
+    if transfer.__name__ in doubts:
+        note(transfer(sample, base, others or {}))
     return found

@@ -1,6 +1,6 @@
 """Clips to look at: before and after an attack, and the difference fifteen times as large, as small videos."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,9 @@ _FRAMES_A_SECOND: Final = 8
 NAMES: Final = ("before", "after", "difference")
 
 
-def write_example(folder: Path, name: str, clean: Tensor, adversarial: Tensor, limits: Limits) -> tuple[Path, Path, Path]:
+def write_example(
+    folder: Path, name: str, clean: Tensor, adversarial: Tensor, limits: Limits
+) -> tuple[Path, Path, Path]:
     """Write `clean` and `adversarial` (3, T, H, W) in [0, 1] and their difference as H.264.
 
     Small pictures are enlarged by a whole number, so that single pixels can be seen. The files are for looking: their
@@ -51,7 +53,7 @@ def write_example(folder: Path, name: str, clean: Tensor, adversarial: Tensor, l
     return paths[0], paths[1], paths[2]
 
 
-def _triples(before: Sequence[Picture], after: Sequence[Picture]) -> Iterator[tuple[Picture, Picture, Picture]]:
+def _triples(before: Picture, after: Picture) -> Iterator[tuple[Picture, Picture, Picture]]:
     for one, other in zip(before, after, strict=True):
         yield one, other, difference_map(one, other)
 

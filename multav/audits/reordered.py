@@ -12,6 +12,8 @@ class Reordered(nn.Module):
     Raises `ValueError` where they are not the same.
     """
 
+    places: Tensor
+
     def __init__(self, model: nn.Module, of: Sequence[str], classes: Sequence[str]) -> None:
         super().__init__()
         if sorted(of) != sorted(classes):

@@ -1,7 +1,7 @@
 """Runs audits: plans the parts that any worker may run, then the checks, and writes the report when all have ended.
 
     claim 1   which videos, in which order; a part for each model and run of videos     ─► left to its parts
-    claim 2   with checks: a part for each model, on clips that it is known to know     ─► left to its parts
+    claim 2   with checks: a part for each model and doubt, on clips that it knows      ─► left to its parts
     claim 3   outcomes and findings become verdicts, tables, a page                     ─► succeeds
 
 What has been done is seen by what is there, so that a claim whose worker died is simply made again.
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
+from multav.audits.examination import DOUBTS
 from multav.datasets.listing import subset
 from multav.errors import AuditIncomplete, InvalidSpec
 from store import jobs, outcomes, speeds
@@ -40,9 +41,15 @@ def run_audit(running: "RunningJob", process: "WorkerProcess") -> dict[str, Any]
     _refuse_failed(parts)
     examined = [part for part in parts if part.kind == audit_examination.KIND]
     if subject.request.checks is not None and not examined:
-        pieces = [Part(audit_examination.KIND, {"model": name}) for name in subject.request.models]
+        pieces = [
+            Part(audit_examination.KIND, {"model": name, "doubt": doubt})
+            for name in subject.request.models
+            for doubt in DOUBTS
+        ]
         _leave(running, pieces, total=(running.job.done or 0) + len(pieces))
-    findings = {part.spec["model"]: (part.result or {}).get("checks", []) for part in examined}
+    findings: dict[str, list[Any]] = {}
+    for part in examined:
+        findings.setdefault(part.spec["model"], []).extend((part.result or {}).get("checks", []))
     return report(running, subject, findings)
 
 
@@ -111,6 +118,6 @@ def _refuse_failed(parts: Sequence[Job]) -> None:
         return
     said = [str((part.problem or {}).get("detail") or part.state) for part in failed]
     raise AuditIncomplete(
-        f"{len(failed)} of {len(parts)} parts of the audit failed, the first of them because: {said[0]}. What the others "
-        "found is kept: mend the cause and resume the job (POST /v1/jobs/{id}/resume), and only what is missing is done"
+        f"{len(failed)} of {len(parts)} parts of the audit failed, the first because: {said[0]}. What the others found "
+        "is kept: mend the cause and resume the job (POST /v1/jobs/{id}/resume); only what is missing is done"
     )

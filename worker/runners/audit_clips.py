@@ -1,11 +1,12 @@
-"""Runs a part of an audit: one model, some of the videos, every attack. A batch of one attack is kept as soon as it ends.
+"""Runs a part of an audit: one model, some of the videos, every attack.
 
-What is there already is not done again, so a part that was killed goes on where it was.
+A batch under one attack is kept as soon as it ends. What is there already is not done again, so a part that was killed
+goes on where it was.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -77,7 +78,9 @@ class _Part:
     def _missing(self, batch: Sequence[AuditClip], done: dict[str, set[int]]) -> list[str]:
         return [name for name in self._columns if any(clip.clip not in done.get(name, ()) for clip in batch)]
 
-    def _loaded(self, clips: Sequence[AuditClip]) -> Iterator[tuple[AuditClip, LoadedClip | BadVideo]]:
+    def _loaded(
+        self, clips: Sequence[AuditClip]
+    ) -> Generator[tuple[AuditClip, LoadedClip | BadVideo], None, None]:
         settings, process = self._running.settings, self._subject.process
         source = decode_ahead(
             [self._subject.video(clip) for clip in clips],
@@ -89,7 +92,7 @@ class _Part:
             ahead=max(2 * settings.decoders, self._request.batch_size),
             check=self._running.check,
         )
-        with closing(source):  # type: ignore[type-var]
+        with closing(source):
             for clip, (_, loaded) in zip(clips, source, strict=True):
                 yield clip, loaded
 
@@ -210,7 +213,9 @@ class _Part:
     def _are_kept(self, found: Sequence[Outcome]) -> bool:
         try:
             with self._running.database.read() as session:
-                done = outcomes.done(session, self._subject.audit_id, self._name, [each.clip for each in found])
+                done = outcomes.done(
+                    session, self._subject.audit_id, self._name, [each.clip for each in found]
+                )
         except DependencyDown:
             return False
         return all(each.clip in done.get(each.cell, ()) for each in found)

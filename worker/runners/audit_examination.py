@@ -1,6 +1,7 @@
-"""Runs the checks of one model of an audit, on a random sample of the clips that it knows."""
+"""Runs one check of one model of an audit, on a random sample of the clips that it knows."""
 
 import random
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
@@ -8,7 +9,7 @@ import torch
 
 from multav.audits.cells import Cell
 from multav.audits.examination import examine
-from multav.audits.outcome import CLEAN
+from multav.audits.outcome import CLEAN, Outcome
 from multav.datasets.clips import LoadedClip
 from multav.datasets.decode_ahead import decode_ahead
 from store import jobs, outcomes
@@ -28,9 +29,14 @@ def run_audit_examination(running: "RunningJob", process: "WorkerProcess") -> di
     assert request.checks is not None, "without checks there is no such part"
     with running.database.read() as session:
         clean = outcomes.of_cell(session, subject.audit_id, name, CLEAN)
-        cell = _strongest(subject, name, {cell.name: outcomes.of_cell(session, subject.audit_id, name, cell.name) for cell in request.cells})
+        rows = {
+            cell.name: outcomes.of_cell(session, subject.audit_id, name, cell.name) for cell in request.cells
+        }
+    cell = _strongest(subject, rows)
     known = sorted(row.clip for row in clean if row.problem is None and row.right)
-    chosen = sorted(random.Random(f"{request.seed}:checks").sample(known, min(len(known), request.checks.clips)))
+    chosen = sorted(
+        random.Random(f"{request.seed}:checks").sample(known, min(len(known), request.checks.clips))
+    )
     by_index = {clip.clip: clip for clip in subject.clips()}
     model, classifier = subject.model(name), subject.classifier(name)
     windows, labels, indices = [], [], []
@@ -43,7 +49,7 @@ def run_audit_examination(running: "RunningJob", process: "WorkerProcess") -> di
         workers=running.settings.decoders,
         check=running.check,
     )
-    with closing(source):  # type: ignore[type-var]
+    with closing(source):
         for index, (_, loaded) in zip(chosen, source, strict=True):
             if isinstance(loaded, LoadedClip):
                 # The middle window speaks for the video: the checks ask about clips.
@@ -62,15 +68,20 @@ def run_audit_examination(running: "RunningJob", process: "WorkerProcess") -> di
         request.checks,
         seed=request.seed,
         precision=request.precision,
+        doubts=(running.job.spec["doubt"],),
         others={other: subject.model(other) for other in request.models if other != name},
         on_step=lambda _: running.check(),
     )
     with running.database.write() as session:
         jobs.count_up(session, running.claim, done=1, seconds_each=None)
-    return {"cell": cell.name, "clips": len(indices), "checks": [check.model_dump(mode="json") for check in found]}
+    return {
+        "cell": cell.name,
+        "clips": len(indices),
+        "checks": [check.model_dump(mode="json") for check in found],
+    }
 
 
-def _strongest(subject: AuditSubject, name: str, rows: dict[str, list[Any]]) -> Cell:
+def _strongest(subject: AuditSubject, rows: Mapping[str, Sequence[Outcome]]) -> Cell:
     """Of the attacks on whole clips (of all, where there is none) the one that fools the model most often."""
     cells = subject.request.cells
     whole = [cell for cell in cells if cell.attack.region.name == "whole-clip"] or list(cells)
