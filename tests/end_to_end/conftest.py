@@ -29,7 +29,7 @@ from store.settings import Settings
 
 Json = dict[str, Any]
 ROOT = Path(__file__).resolve().parent.parent.parent
-PATIENCE = 60.0
+PATIENCE = 120.0
 QUICK = {
     "LEASE_SECONDS": "3",
     "HEARTBEAT_SECONDS": "0.5",
