@@ -6,7 +6,7 @@ otherwise changed.
 
 The resize is the project's own (`multav.footage.shrink`), so that an audit sees what an attack on the model's input
 sees. Pillow's, which the authors used, computes the same weights and rounds to 8 bits once more, between columns and
-rows: on a seventh of the values they differ, by one level.
+rows: where the two differ (a seventh of the values of noise, a quarter of a ramp's), it is by one level.
 """
 
 from collections.abc import Callable
