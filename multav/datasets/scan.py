@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from multav.datasets.cut_short import cut_short
 from multav.datasets.listing import ListedVideo, Listing
 from multav.datasets.made_video import MadeVideo
 from multav.datasets.opening import as_bad_video
@@ -32,9 +33,10 @@ _AHEAD: Final = 8
 class ScannedVideo:
     """What was found of one video. `label` is the class's name, `detail` says what is wrong with it.
 
-    `ok`: all of it decodes; `damaged`: parts do not, and are passed over when clips are made; `corrupt`: nothing
-    does; `missing`: the file is not there. `ok` may have a detail too: another number of frames than the container
-    says. `bytes`, `sha256` and `frames` are None where they are not known.
+    `ok`: all of it decodes; `damaged`: parts do not, and are passed over when clips are made, or far fewer frames
+    decode than the container says; `corrupt`: nothing decodes; `missing`: the file is not there. `ok` may have a
+    detail too: a frame more or less than the container says. `bytes`, `sha256` and `frames` are None where they are
+    not known.
     """
 
     name: str
@@ -174,8 +176,8 @@ def _look(
         return about(bytes=size, sha256=digest_of_file, frames=None, status="corrupt", detail=error.detail)
     details = ["parts of the file could not be decoded"] if damaged else []
     if claimed not in (None, frames):
-        # Often harmless (an edit list, a rounded head), so no verdict; but a codec also skips damage without a word.
         details.append(f"the container says {claimed} frames, {frames} decode")
+    damaged = damaged or cut_short(claimed, frames)
     return about(
         bytes=size,
         sha256=digest_of_file,

@@ -11,7 +11,7 @@ import torch
 
 from multav.datasets import clip_cache
 from multav.datasets.clip_cache import ClipCache
-from multav.datasets.clips import LoadedClip
+from multav.datasets.clips import LoadedClip, load_clip
 from multav.datasets.listing import ListedVideo
 from multav.datasets.synthetic import Synthetic
 from multav.geometry import InputGeometry
@@ -89,7 +89,9 @@ def test_a_damaged_entry_is_removed(tmp_path: Path, damage: str) -> None:
         content[-100] ^= 1
     elif damage == "head":
         content[40] ^= 1
-    path.write_bytes({"cut": content[:-1], "empty": b"", "longer": content + b"x"}.get(damage, content))
+    path.write_bytes(
+        bytes({"cut": content[:-1], "empty": b"", "longer": content + b"x"}.get(damage, content))
+    )
     assert cache.get(key(1)) is None
     assert not path.exists()
     cache.put(key(1), clip(1))
@@ -128,7 +130,7 @@ def test_videos_are_decoded_once_and_again_when_anything_changes(
         decoded.append(video.name)
         return original(video, *rest, **named)  # type: ignore[arg-type]
 
-    original = clip_cache.load_clip
+    original = load_clip
     monkeypatch.setattr(clip_cache, "load_clip", load)
     path = trees.write_video(tmp_path / "a.mkv", trees.noise(9))
     video, cache = ListedVideo(0, "a", 0, "a", path), ClipCache(tmp_path / "cache", 10**7)

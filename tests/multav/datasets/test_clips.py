@@ -103,6 +103,7 @@ def test_a_container_that_lies_about_its_length_changes_nothing(tmp_path: Path, 
     (tmp_path / "lie.avi").write_bytes(content)
     lied = load_clip(listed(tmp_path / "lie.avi"), trees.SMALL, "model")
     assert lied.frames == 14
+    assert lied.damaged == (claim > 14), "as a file that was cut off"
     assert torch.equal(lied.levels, honest.levels)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from multav.datasets.cut_short import cut_short
 from multav.datasets.listing import Listing
 from multav.datasets.scan import Scan, dataset_sha256, scan
 from multav.datasets.synthetic import Synthetic
@@ -65,6 +66,12 @@ def test_fewer_frames_than_the_container_says_are_mentioned(tmp_path: Path) -> N
     assert video.frames is not None
     assert 0 < video.frames < 10
     assert f"the container says 10 frames, {video.frames} decode" in video.detail
+    assert video.status == "damaged"
+
+
+def test_a_frame_less_is_ordinary_and_a_fifth_less_was_cut_off() -> None:
+    assert not any(cut_short(*each) for each in ((None, 3), (10, 10), (10, 12), (10, 9), (300, 270)))
+    assert all(cut_short(*each) for each in ((10, 8), (300, 269), (2, 0)))
 
 
 def test_bytes_and_digests_are_those_of_the_files(listing: Listing, scanned: Scan) -> None:
