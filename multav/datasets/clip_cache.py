@@ -74,13 +74,13 @@ class ClipCache:
         place = self._place(key)
         try:
             content = place.read_bytes()
-        except FileNotFoundError:
+        except OSError:
             return None
         clip = _unpacked(content)
         if clip is None:
             self._remove(place)
             return None
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             os.utime(place)
         return clip
 

@@ -6,7 +6,7 @@ otherwise changed.
 
 The resize is the project's own (`multav.footage.shrink`), so that an audit sees what an attack on the model's input
 sees. Pillow's, which the authors used, computes the same weights and rounds to 8 bits once more, between columns and
-rows: on a seventh of the values they differ, by one level.
+rows: where the two differ (a seventh of the values of noise, a quarter of a ramp's), it is by one level.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from multav.datasets.cut_short import cut_short
 from multav.datasets.listing import ListedVideo
 from multav.datasets.made_video import MadeVideo
 from multav.datasets.opening import as_bad_video
@@ -41,7 +42,7 @@ class LoadedClip:
     """What a model is shown of one video: all windows that the recipe cuts from it.
 
     `levels` is uint8 (windows, 3, T, H, W) RGB on the CPU; `frames` says how many frames the video has (decoded, not
-    claimed), `damaged` that parts of the file could not be decoded and were passed over.
+    claimed), `damaged` that parts of the file could not be decoded and were passed over, or that it was cut off.
     """
 
     levels: Tensor
@@ -132,7 +133,7 @@ class _Reading:
                 if index in wanted and index not in self._kept:
                     self._kept[index] = shrink(frame.rgb, resize)
             assert frames.summary is not None, "all frames were read"
-            self._damaged = frames.summary.damaged
+            self._damaged = frames.summary.damaged or cut_short(frames.info.frames, count)
         return count
 
     def _wanted(self, frames: int) -> set[int] | None:

@@ -59,8 +59,10 @@ def _in_order(
     finally:
         left.set()
         pool.shutdown(wait=False, cancel_futures=True)
-        # A decoder that hangs is ended by its own limits; nobody waits for those here.
-        wait([future for _, future in waiting], timeout=_FAREWELL_SECONDS)
+        # A decoder that hangs is ended by its own limits; nobody waits for those here. What was cancelled before it
+        # began never counts as ended.
+        begun = [future for _, future in waiting if not future.cancelled()]
+        wait(begun, timeout=_FAREWELL_SECONDS)
 
 
 def _first(

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from multav.datasets.cut_short import cut_short
 from multav.datasets.listing import ListedVideo, Listing
 from multav.datasets.made_video import MadeVideo
 from multav.datasets.opening import as_bad_video
@@ -32,8 +33,10 @@ _AHEAD: Final = 8
 class ScannedVideo:
     """What was found of one video. `label` is the class's name, `detail` says what is wrong with it.
 
-    `ok`: all of it decodes; `damaged`: parts do not, and are passed over when clips are made; `corrupt`: nothing
-    does; `missing`: the file is not there. `bytes`, `sha256` and `frames` are None where they are not known.
+    `ok`: all of it decodes; `damaged`: parts do not, and are passed over when clips are made, or far fewer frames
+    decode than the container says; `corrupt`: nothing decodes; `missing`: the file is not there. `ok` may have a
+    detail too: a frame more or less than the container says. `bytes`, `sha256` and `frames` are None where they are
+    not known.
     """
 
     name: str
@@ -168,16 +171,19 @@ def _look(
     try:
         with as_bad_video(video.name):
             size, digest_of_file = _read(video, unless_left)
-            frames, damaged = _decoded(video, limits, unless_left)
+            frames, claimed, damaged = _decoded(video, limits, unless_left)
     except BadVideo as error:
         return about(bytes=size, sha256=digest_of_file, frames=None, status="corrupt", detail=error.detail)
-    detail = "parts of the file could not be decoded" if damaged else ""
+    details = ["parts of the file could not be decoded"] if damaged else []
+    if claimed not in (None, frames):
+        details.append(f"the container says {claimed} frames, {frames} decode")
+    damaged = damaged or cut_short(claimed, frames)
     return about(
         bytes=size,
         sha256=digest_of_file,
         frames=frames,
         status="damaged" if damaged else "ok",
-        detail=detail,
+        detail="; ".join(details),
     )
 
 
@@ -193,14 +199,16 @@ def _read(video: ListedVideo, unless_left: Callable[[], None]) -> tuple[int, str
     return size, digest.hexdigest()
 
 
-def _decoded(video: ListedVideo, limits: Limits, unless_left: Callable[[], None]) -> tuple[int, bool]:
-    """How many frames decode, and whether others did not. Raises the `BadVideo` family."""
+def _decoded(
+    video: ListedVideo, limits: Limits, unless_left: Callable[[], None]
+) -> tuple[int, int | None, bool]:
+    """How many frames decode, how many the container claims, whether others did not decode. Raises `BadVideo`s."""
     assert video.path is not None, "asked before"
     with decode(video.path, limits) as frames:
         for _ in frames:
             unless_left()
         assert frames.summary is not None, "all frames were read"
-        return frames.summary.frames, frames.summary.damaged
+        return frames.summary.frames, frames.info.frames, frames.summary.damaged
 
 
 def _duplicates(videos: Iterable[ScannedVideo]) -> tuple[Duplicate, ...]:

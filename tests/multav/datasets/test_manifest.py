@@ -17,7 +17,13 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_table_from_a_spreadsheet_is_read(root: Path) -> None:
-    text = '\ufeffPath,Label,group,subset,notes\r\na.mp4,walk,g1,test,"two\r\nlines"\r\n"b, c.mp4","run ""fast""",,test,\r\n\r\nd/e.mp4,walk,,train,\r\n'
+    text = (
+        "\ufeffPath,Label,group,subset,notes\r\n"
+        'a.mp4,walk,g1,test,"two\r\nlines"\r\n'
+        '"b, c.mp4","run ""fast""",,test,\r\n'
+        "\r\n"
+        "d/e.mp4,walk,,train,\r\n"
+    )
     (root / "manifest.csv").write_bytes(text.encode())
     listing = Manifest().listing(root)
     assert listing.classes == ('run "fast"', "walk")
@@ -46,10 +52,6 @@ def test_indices_need_names(root: Path) -> None:
         Manifest().listing(root)
     listing = Manifest(classes=("run", "walk")).listing(root)
     assert [video.label for video in listing.videos] == [1, 0]
-    with pytest.raises(
-        BadDataset, match=r"manifest.csv, line 2: expected one of the 1\d* classes, or its index|line 2"
-    ):
-        Manifest(classes=("run", "2")).listing(root.joinpath(_table(root, "a.mp4,3")))
 
 
 def _table(root: Path, row: str, head: str = "path,label") -> str:

@@ -43,6 +43,7 @@ def write_video(
     }[path.suffix]
     with av.open(str(path), "w") as output:
         stream = output.add_stream(codec, rate=25, options=options)
+        assert isinstance(stream, av.VideoStream)
         if path.suffix == ".avi":
             stream.codec_context.codec_tag = tag
         stream.height, stream.width = pictures[0].shape[:2]
