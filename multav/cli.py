@@ -14,7 +14,7 @@ from rich.markup import escape
 from multav.audit_commands import run_audit, show_audit
 from multav.cli_options import parser
 from multav.client import Client, ServiceProblem
-from multav.dataset_commands import run_datasets
+from multav.dataset_commands import run_datasets, show_scan
 from multav.job_display import follow, show_failure, show_result
 from multav.local_file import existing_file, usable_folder
 from multav.model_commands import run_models
@@ -112,7 +112,7 @@ def _wait(client: Client, options: argparse.Namespace, console: Console) -> int:
     if job["state"] != "succeeded":
         show_failure(job, console)
         return 1
-    (show_audit if job["kind"] == "audit" else show_result)(job["result"], console)
+    _SHOW[job["kind"]](job["result"], console)
     return 0
 
 
@@ -170,6 +170,11 @@ def _models(client: Client, options: argparse.Namespace, console: Console) -> in
     return run_models(client, options, console)
 
 
+_SHOW: dict[str, Callable[[dict[str, Any], Console], None]] = {
+    "attack": show_result,
+    "audit": show_audit,
+    "scan": show_scan,
+}
 _RUN: dict[str, Callable[[Client, argparse.Namespace, Console], int]] = {
     "attack": _attack,
     "job": _job,

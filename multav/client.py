@@ -158,6 +158,10 @@ class Client:
                 timeout=_CHECK_IN_TIMEOUT,
             )
 
+    def scan_dataset(self, name: str) -> Json:
+        """Queue the integrity scan of a dataset and return the job."""
+        return self._json("POST", f"/v1/datasets/{quote(name, safe='')}/scan")
+
     def delete_dataset(self, name: str) -> None:
         """Forget a dataset that no job uses."""
         answer = self._http.delete(f"/v1/datasets/{quote(name, safe='')}")

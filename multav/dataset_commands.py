@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from multav.client import Client, Json
 from multav.datasets.catalogue import DATASETS
-from multav.job_display import print_rows
+from multav.job_display import follow, print_rows, show_failure
 from multav.name_value import setting
 
 Command = Callable[[Any, str, str, str], argparse.ArgumentParser]
@@ -28,7 +28,7 @@ examples:
 def add_datasets(datasets: argparse.ArgumentParser, command: Command) -> None:
     """Give the parser of `multav datasets` its actions; `command` makes the parser of one."""
     actions = datasets.add_subparsers(
-        metavar="ACTION", dest="action", help="add, show or delete; without one the datasets are listed"
+        metavar="ACTION", dest="action", help="add, show, scan or delete; without one the datasets are listed"
     )
     add = command(
         actions,
@@ -57,6 +57,11 @@ def add_datasets(datasets: argparse.ArgumentParser, command: Command) -> None:
     )
     for name, text, description in (
         ("show", "show a dataset", "Show everything that is known of a dataset."),
+        (
+            "scan",
+            "look at every video",
+            "Decode and hash every video; name what is corrupt, missing or there twice.",
+        ),
         ("delete", "forget a dataset", "Forget a dataset that no job uses. Files in a folder stay."),
     ):
         command(actions, name, text, description).add_argument(
@@ -74,6 +79,8 @@ def run_datasets(client: Client, options: argparse.Namespace, console: Console) 
             show_dataset(client.add_dataset(spec, options.archive), console)
         case "show":
             show_dataset(client.dataset(options.name), console)
+        case "scan":
+            return _scan(client, options.name, console)
         case "delete":
             client.delete_dataset(options.name)
             console.print(f"forgot {escape(options.name)}")
@@ -84,6 +91,31 @@ def run_datasets(client: Client, options: argparse.Namespace, console: Console) 
                     f"{dataset['videos']} videos of {len(dataset['classes'])} classes"
                 )
     return 0
+
+
+def _scan(client: Client, name: str, console: Console) -> int:
+    job = follow(client, client.scan_dataset(name), console)
+    if job["state"] != "succeeded":
+        show_failure(job, console)
+        return 1
+    show_scan(job["result"], console)
+    console.print(f"`multav job {job['id']}` lists the addresses of its manifest")
+    return 0 if job["result"]["counts"]["ok"] == sum(job["result"]["counts"].values()) else 3
+
+
+def show_scan(result: Json, console: Console) -> None:
+    """Print what a scan found."""
+    console.print(", ".join(f"{count} {status}" for status, count in result["counts"].items()))
+    for video in result["wrong"]:
+        console.print(f"[yellow]{video['status']}:[/] {escape(video['name'])} {escape(video['detail'])}")
+    for name in result["not_there"]:
+        console.print(f"[yellow]not there:[/] {escape(name)}")
+    for duplicate in result["duplicates"]:
+        kind = "[red]the same video in two classes[/]" if duplicate["straddles"] else "[yellow]there twice[/]"
+        console.print(f"{kind}: {escape(', '.join(duplicate['names']))}")
+    for remark in result["remarks"]:
+        console.print(f"[yellow]remark:[/] {escape(remark)}")
+    console.print(f"SHA-256 of every byte: {result['content_sha256']}")
 
 
 def show_dataset(dataset: Json, console: Console) -> None:

@@ -34,6 +34,8 @@ def _stage(job: Json) -> str:
     if job["state"] != "running":
         return str(job["state"])
     progress = job["progress"]
+    if job["kind"] == "scan":
+        return "looking"
     if job["kind"] == "audit":
         return (
             "attacking"

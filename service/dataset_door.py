@@ -10,9 +10,9 @@ from multav.datasets.catalogue import Dataset, parse_dataset
 from multav.errors import BadDataset, FieldError, InvalidSpec
 from multav.validation import field_errors
 from service.context import Context
-from service.door import Accepted
+from service.door import Accepted, refuse_when_full
 from service.uploads import Submission
-from store import blobs, datasets, idempotency
+from store import blobs, datasets, idempotency, jobs
 from store.blobs import Blob
 from store.dataset_files import unpack_archive
 
@@ -62,6 +62,22 @@ def accept_dataset(context: Context, submission: Submission, key: str | None) ->
         with submission.upload.path.open("rb") as file:
             blob = blobs.write(context.database, file)
         return _register(context, asked.name, dataset, unpacked, blob, key, digest)
+
+
+def accept_scan(context: Context, name: str) -> Accepted:
+    """Queue the integrity scan of a dataset. Raises `NotFound` and `QueueFull`."""
+    with context.database.write() as session:
+        refuse_when_full(session, context.settings.max_queued_jobs)
+        dataset = datasets.hold(session, name)
+        job = jobs.create(
+            session,
+            kind="scan",
+            spec={"dataset": dataset.name, "dataset_sha256": dataset.sha256},
+            uses=[("dataset", dataset.name)],
+            max_attempts=context.settings.max_attempts,
+        )
+    context.queue.nudge(job.id, job.kind)
+    return Accepted(job.id, replayed=False)
 
 
 def _register(

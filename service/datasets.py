@@ -8,12 +8,14 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from multav.datasets.catalogue import DATASETS
+from service.attacks import job_answer
 from service.context import InContext
-from service.dataset_door import DatasetUpload, accept_dataset
+from service.dataset_door import DatasetUpload, accept_dataset, accept_scan
 from service.inlined_schema import inline
+from service.jobs import read_job
 from service.paging import Cursor, Limit
 from service.problems import problems
-from service.representations import DatasetView, dataset_view
+from service.representations import DatasetView, JobView, dataset_view
 from service.uploads import ARCHIVE, submission
 from store import datasets
 
@@ -116,6 +118,25 @@ async def create_dataset(
     return JSONResponse(
         view.model_dump(mode="json"), status_code=201 if accepted.new else 200, headers=headers
     )
+
+
+@router.post(
+    "/{name}/scan",
+    operation_id="scanDataset",
+    summary="Look at every video of a dataset",
+    status_code=202,
+    response_model=JobView,
+    responses=problems(404, 429, 503),
+)
+def scan_dataset(context: InContext, name: str) -> Response:
+    """Queue an integrity scan: every video is decoded and hashed.
+
+    The job's result counts what is fine, damaged, corrupt and missing, and names duplicates; `dataset-manifest` among
+    its artifacts has a line of JSON for every video with its SHA-256.
+    """
+    accepted = accept_scan(context, name)
+    job, made = read_job(context, accepted.subject)
+    return job_answer(job, made, 202, {})
 
 
 @router.delete(

@@ -24,7 +24,7 @@ _EVENT_ID: Final = re.compile(r"^[0-9]{1,9}$")
 State = Annotated[
     Literal["queued", "running", "succeeded", "failed", "cancelled"] | None, Query(description="only these")
 ]
-Kind = Annotated[Literal["attack", "audit", "training"] | None, Query(description="only these")]
+Kind = Annotated[Literal["attack", "audit", "training", "scan"] | None, Query(description="only these")]
 
 
 class JobList(BaseModel):

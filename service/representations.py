@@ -45,7 +45,7 @@ class JobView(BaseModel):
     """A job. `result` is there when it has succeeded, `problem` when it has failed."""
 
     id: str
-    kind: Literal["attack", "audit", "training"]
+    kind: Literal["attack", "audit", "training", "scan"]
     state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
     cancel_requested: bool
     paused: bool = Field(description="it rests until it is resumed; a paused job stays queued or running")

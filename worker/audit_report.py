@@ -3,7 +3,6 @@
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,24 +30,10 @@ from multav.reports.summarise import summarise
 from multav.reports.summary import Summary
 from store import datasets, models, outcomes
 from worker.audit_subject import AuditSubject
-from worker.kept_files import keep_files
+from worker.kept_files import WrittenFile, keep_files
 
 if TYPE_CHECKING:
     from worker.running_job import RunningJob
-
-
-@dataclass(frozen=True)
-class ReportFile:
-    """A file of the report; see `worker.kept_files.MadeFile`."""
-
-    role: str
-    path: Path
-    media_type: str
-
-    @property
-    def filename(self) -> str:
-        """What it is called when it is handed out."""
-        return self.path.name
 
 
 def report(
@@ -72,6 +57,12 @@ def report(
         verdicts=verdicts,
         manifest=manifest,
     )
+    missing = len(subject.listing.missing)
+    if missing:
+        note = (
+            f"{missing} videos that the dataset's lists name are not there, and in no number of this report."
+        )
+        summary = summary.model_copy(update={"notes": (*summary.notes, note)})
     with subject.process.folders.open() as folder:
         examples = _examples(running, subject, columns, videos, folder)
         made = _files(running, subject, summary, examples, videos, folder)
@@ -188,7 +179,7 @@ def _files(
     examples: Mapping[str, Sequence[ExampleClip]],
     videos: Sequence[ListedVideo],
     folder: Path,
-) -> list[ReportFile]:
+) -> list[WrittenFile]:
     """Write every file of the report, the most wanted first."""
     made = []
 
@@ -196,7 +187,7 @@ def _files(
         path = folder / filename
         if text is not None:
             path.write_text(text, encoding="utf-8")
-        made.append(ReportFile(role, path, media_type))
+        made.append(WrittenFile(role, path, media_type))
         return path
 
     add("report", "audit.html", "text/html; charset=utf-8", page(summary, examples=examples))

@@ -1,6 +1,7 @@
 """Puts the files that a job made into the store."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -29,6 +30,20 @@ class MadeFile(Protocol):
     @property
     def filename(self) -> str:
         """What it is called when it is handed out."""
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """A file that is handed out under the name that it lies under."""
+
+    role: str
+    path: Path
+    media_type: str
+
+    @property
+    def filename(self) -> str:
+        """See `MadeFile`."""
+        return self.path.name
 
 
 def keep_files(running: "RunningJob", made: Sequence[MadeFile]) -> None:
