@@ -48,6 +48,9 @@ def _in_words(finding: Any, hint: Callable[[str], str]) -> str:
     if kind == "union_tag_invalid":
         name = str(context["discriminator"]).strip("'")
         return f"there is no {name} {context['tag']!r}; known are: {context['expected_tags']}"
+    if kind == "too_short":
+        least = context["min_length"]
+        return f"must have at least {least} {'entry' if least == 1 else 'entries'}"
     said: str = _IN_WORDS.get(kind) or finding["msg"]
     return said.removeprefix("Value error, ").replace("Input should be", "must be", 1)
 

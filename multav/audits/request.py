@@ -21,7 +21,7 @@ from multav.errors import FieldError, InvalidSpec
 from multav.validation import field_errors
 
 Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
-Grid = Annotated[tuple[Annotated[float, Field(strict=True)], ...], Field(min_length=1, max_length=64)]
+Grid = Annotated[tuple[Annotated[float, Field(strict=True)], ...], Field(max_length=64)]
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -195,6 +195,8 @@ class AuditRequest(BaseModel):
                     )
                 )
                 continue
+            if not grid:
+                errors.append(FieldError(pointer=pointer, detail="must have at least 1 entry: name a bound"))
             if len(set(grid)) < len(grid):
                 errors.append(FieldError(pointer=pointer, detail="an epsilon is there twice: name each once"))
             for attack in self.attacks:

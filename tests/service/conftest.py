@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 
 from service.app import create_app
-from store import artifacts, blobs, jobs, models
+from store import artifacts, blobs, datasets, jobs, models
 from store.database import Database, migrate
 from store.jobs import Claim
 from store.settings import Settings
@@ -107,6 +107,7 @@ def served(settings: Settings) -> Iterator[Service]:
     migrate(settings.database)
     database = Database(settings.database)
     models.register_shipped(database)
+    datasets.register_shipped(database)
     server = uvicorn.Server(
         uvicorn.Config(create_app(settings), port=0, log_level="warning", timeout_graceful_shutdown=2)
     )

@@ -1,11 +1,10 @@
 """Runs the integrity scan of a dataset: every video is decoded, hashed and looked up among the others."""
 
-import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from multav.datasets.scan import scan
-from multav.progress import Progress
+from multav.progress import Pace
 from worker.kept_files import WrittenFile, keep_files
 
 if TYPE_CHECKING:
@@ -19,18 +18,13 @@ def run_scan(running: "RunningJob", process: "WorkerProcess") -> dict[str, Any]:
     """Counts, and the first of what is wrong; the whole of it is in the artifacts."""
     spec = running.job.spec
     listing = process.datasets.get(spec["dataset"], spec["dataset_sha256"])
-    started = time.monotonic()
-
-    def progress(done: int, total: int) -> None:
-        left = (time.monotonic() - started) / done * (total - done)
-        running.report(Progress(done=done, total=total, unit="videos", eta_seconds=left))
-
+    pace = Pace(len(listing.videos), "videos", running.report)
     found = scan(
         listing,
         running.settings.video_limits(),
         workers=running.settings.decoders,
         check=running.check,
-        progress=progress,
+        progress=lambda *_: pace.advance(),
     )
     with process.folders.open() as folder:
         manifest, whole = folder / "manifest.jsonl", folder / "scan.json"

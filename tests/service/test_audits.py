@@ -1,0 +1,193 @@
+"""POST /v1/audits at the door: what is accepted, what it costs, and what does not fit together."""
+
+from typing import Any
+
+import pytest
+
+from multav.audits.outcome import Outcome
+from store import jobs, outcomes
+from store.jobs import Part
+
+MODEL = "camera-motion-r3d18"
+
+
+def post(service: Any, body: Any, **query: str) -> Any:
+    return service.client.post("/v1/audits", json=body, params=query)
+
+
+def test_an_audit_is_accepted_with_every_default_spelled_out(service: Any) -> None:
+    answer = post(service, {})
+    assert answer.status_code == 202
+    job = answer.json()
+    assert answer.headers["Location"] == f"/v1/jobs/{job['id']}"
+    assert (job["kind"], job["state"], job["paused"], job["priority"]) == ("audit", "queued", False, "normal")
+    spec = job["spec"]
+    assert spec["models"] == [MODEL]
+    assert len(spec["model_sha256"][MODEL]) == 64
+    assert spec["dataset"] == "camera-motion"
+    assert len(spec["dataset_sha256"]) == 64
+    assert spec["attacks"][0]["kind"] == "multav-linf"
+    assert spec["attacks"][0]["early_stop"]
+    assert spec["checks"]["clips"] == 32
+    again = post(service, spec)
+    assert again.status_code == 202, "what was resolved can be posted again"
+    assert again.json()["spec"] == spec
+
+
+def test_a_grid_becomes_attacks_whose_steps_keep_their_share(service: Any) -> None:
+    body = {"attacks": [{"kind": "pgd-linf"}], "epsilons": [0.01, 0.02], "priority": "high"}
+    job = post(service, body).json()
+    attacks = job["spec"]["attacks"]
+    assert [attack["epsilon"] for attack in attacks] == [0.01, 0.02]
+    assert [attack["step_size"] for attack in attacks] == pytest.approx([0.0025, 0.005])
+    assert job["spec"]["epsilons"] == {}
+    assert job["priority"] == "high"
+
+
+def test_a_given_step_size_stays(service: Any) -> None:
+    body = {"attacks": [{"kind": "pgd-linf", "step_size": 0.003}], "epsilons": {"pgd-linf": [0.01, 0.02]}}
+    attacks = post(service, body).json()["spec"]["attacks"]
+    assert [attack["step_size"] for attack in attacks] == [0.003, 0.003]
+
+
+def test_what_it_would_cost(service: Any) -> None:
+    body = {
+        "subset": {"count": 50},
+        "attacks": [{"kind": "multav-linf"}, {"kind": "roa", "steps": 7}],
+        "checks": None,
+    }
+    answer = post(service, body, dry_run="true")
+    assert answer.status_code == 200
+    cost = answer.json()
+    assert (cost["clips"], cost["models"], cost["attacks"]) == (50, 1, 2)
+    assert cost["gradients"] == 50 * (5 + 7)
+    assert cost["outcomes"] == 150
+    assert cost["seconds"] is None
+    assert any("never measured" in remark for remark in cost["remarks"])
+    assert cost["by_model"][0]["memory_bytes"] > 1e6
+    listed = service.client.get("/v1/jobs", params={"kind": "audit"}).json()["items"]
+    assert all(job["spec"]["subset"]["count"] != 50 for job in listed), "a dry run leaves nothing behind"
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "words"),
+    [
+        ({"models": ["nobody"]}, "/models/0", "there is no model 'nobody'"),
+        ({"models": [MODEL, MODEL]}, "/models", "twice"),
+        ({"model_sha256": {MODEL: "0" * 64}}, f"/model_sha256/{MODEL}", "has the SHA-256"),
+        ({"model_sha256": {"other": "0" * 64}}, "/model_sha256", "no model of this audit"),
+        ({"dataset": "ucf101"}, "/dataset", "there is no dataset 'ucf101'"),
+        ({"dataset_sha256": "0" * 64}, "/dataset_sha256", "has the SHA-256"),
+        ({"epsilons": {"multav-linf": [1.0]}}, "/epsilons/multav-linf/0", "above 1"),
+        ({"epsilons": [0.5]}, "/epsilons/0", "above 1"),
+        ({"epsilons": {"pgd-linf": [0.1]}}, "/epsilons/pgd-linf", "no attack of this audit"),
+        ({"epsilons": {"multav-linf": []}}, "/epsilons/multav-linf", "at least 1"),
+        ({"epsilons": {"multav-linf": [1.02, 1.02]}}, "/epsilons/multav-linf", "twice"),
+        ({"attacks": []}, "/attacks", "at least 1"),
+        ({"attacks": [{"kind": "fgsm"}]}, "/attacks/0", "there is no kind 'fgsm'"),
+        ({"attacks": [{"kind": "multav-linf"}, {"kind": "multav-linf"}]}, "/attacks", "twice"),
+        ({"attacks": [{"kind": "pgd-linf", "targeted": True}]}, "/attacks/0/targeted", "leave targeted out"),
+        ({"attacks": [{"kind": "multav-af", "width": 40}]}, "/attacks/0/width", MODEL),
+        ({"subset": {"count": 0}}, "/subset/count", "greater than or equal to 1"),
+        ({"subset": {"count": 10**6}}, "/subset/count", "are there"),
+        ({"subset": {"count": 5, "per_class": 2}}, "/subset", "give one of them"),
+        ({"subset": {"classes": ["jumping"]}}, "/subset/classes", "has no class 'jumping'"),
+        ({"transfer": True}, "/transfer", "only one model"),
+        ({"robust_at": 0}, "/robust_at", "greater than 0"),
+        ({"attack": {"kind": "roa"}}, "/attack", "is it attacks?"),
+        ([], "", "must be a JSON object"),
+    ],
+)
+def test_what_cannot_be_audited(service: Any, body: Any, pointer: str, words: str) -> None:
+    answer = post(service, body)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"].startswith("application/problem+json")
+    problem = answer.json()
+    assert problem["code"] == "invalid_spec"
+    said = problem.get("errors") or [{"pointer": "", "detail": problem["detail"]}]
+    assert any(each["pointer"] == pointer and words in each["detail"] for each in said), said
+
+
+def test_a_body_that_is_no_json(service: Any) -> None:
+    answer = service.client.post("/v1/audits", content=b"{", headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_request")
+    answer = service.client.post("/v1/audits", content=b"a=1", headers={"content-type": "text/plain"})
+    assert answer.status_code == 400
+
+
+def test_the_same_key_gives_the_same_audit(service: Any) -> None:
+    headers = {"Idempotency-Key": "audit-1"}
+    first = service.client.post("/v1/audits", json={"seed": 4}, headers=headers)
+    again = service.client.post("/v1/audits", json={"seed": 4}, headers=headers)
+    assert first.json()["id"] == again.json()["id"]
+    assert again.headers["Idempotent-Replayed"] == "true"
+    other = service.client.post("/v1/audits", json={"seed": 5}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
+
+
+def test_models_and_datasets_in_use_stay(service: Any) -> None:
+    service.client.post("/v1/datasets", json={"name": "few", "kind": "synthetic", "clips": 20})
+    job = post(service, {"dataset": "few"}).json()
+    refused = service.client.delete("/v1/datasets/few")
+    assert refused.status_code == 409
+    assert "used by 1 job" in refused.json()["detail"]
+    service.client.post(f"/v1/jobs/{job['id']}/cancel")
+    assert service.client.delete("/v1/datasets/few").status_code == 204
+
+
+def test_outcomes_are_read_while_the_audit_runs(service: Any) -> None:
+    job = post(service, {"subset": {"count": 4}}).json()
+    with service.database.write() as session:
+        claim = jobs.claim(session, job["id"], "planner", 60)
+        assert claim is not None
+        pieces = [Part("audit-clips", {})]
+        jobs.split(session, claim, pieces, total=8, unit="outcomes", max_attempts=1)
+        part = jobs.claim_part(session, "w", 60)
+        assert part is not None
+        for clip in range(3):
+            row = Outcome(
+                MODEL, "clean" if clip else "multav-linf@1.04", clip, 0, MODEL, predicted=0, seconds=1.0
+            )
+            outcomes.add(session, part, [row])
+    links = service.client.get(f"/v1/jobs/{job['id']}").json()["links"]
+    page = service.client.get(links["outcomes"], params={"limit": 2}).json()
+    assert [item["clip"] for item in page["items"]] == [0, 1]
+    page = service.client.get(links["outcomes"], params={"limit": 2, "cursor": page["next_cursor"]}).json()
+    assert [item["clip"] for item in page["items"]] == [2]
+    assert page["next_cursor"], "more may come"
+    clean = service.client.get(links["outcomes"], params={"cell": "clean"}).json()
+    assert [item["clip"] for item in clean["items"]] == [1, 2]
+    assert service.client.get(links["outcomes"], params={"cursor": "x"}).status_code == 422
+    progress = service.client.get(f"/v1/jobs/{job['id']}").json()["progress"]
+    assert (progress["done"], progress["total"], progress["unit"]) == (3, 8, "outcomes")
+    # Its parts are nobody's business.
+    assert service.client.get(f"/v1/jobs/{part.job_id}").status_code == 404
+    assert service.client.post(f"/v1/jobs/{part.job_id}/cancel").status_code == 404
+
+
+def test_only_audits_have_outcomes(service: Any) -> None:
+    attack = service.job()
+    answer = service.client.get(f"/v1/audits/{attack['id']}/outcomes")
+    assert answer.status_code == 404
+    assert "is no audit" in answer.json()["detail"]
+
+
+def test_a_job_rests_and_goes_on(service: Any) -> None:
+    job = post(service, {}).json()
+    paused = service.client.post(f"/v1/jobs/{job['id']}/pause")
+    assert (paused.status_code, paused.json()["paused"], paused.json()["state"]) == (202, True, "queued")
+    with service.database.write() as session:
+        assert jobs.claim(session, job["id"], "w", 60) is None
+    resumed = service.client.post(f"/v1/jobs/{job['id']}/resume").json()
+    assert (resumed["paused"], resumed["state"]) == (False, "queued")
+    service.client.post(f"/v1/jobs/{job['id']}/cancel")
+    assert service.client.post(f"/v1/jobs/{job['id']}/pause").status_code == 409
+    assert service.client.post(f"/v1/jobs/{job['id']}/resume").json()["state"] == "queued"
+    assert service.client.post("/v1/jobs/nobody/pause").status_code == 404
+
+
+def test_a_job_that_has_succeeded_is_not_resumed(service: Any) -> None:
+    job = service.job()
+    service.finish(job["id"])
+    answer = service.client.post(f"/v1/jobs/{job['id']}/resume")
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
