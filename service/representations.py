@@ -13,7 +13,7 @@ from store.jobs import Job
 from store.models import RegisteredModel
 from store.videos import Video
 
-_PRIORITIES: dict[int, Literal["low", "normal", "high"]] = {0: "low", 1: "normal", 2: "high"}
+_PRIORITIES: dict[int, Literal["low", "normal", "high"]] = {0: "high", 1: "normal", 2: "low"}
 
 
 class ProgressView(BaseModel):

@@ -145,7 +145,7 @@ def create(
 ) -> Job:
     """A new queued job. The caller commits, and only then sends the message.
 
-    What it `uses` stays registered until it has ended. Of two that wait for the same workers the one of the higher
+    What it `uses` stays registered until it has ended. Of two that wait for the same workers the one of the smaller
     `priority` goes first.
     """
     job_id = uuid.uuid4().hex
@@ -194,11 +194,11 @@ def claim(session: Session, job_id: str, owner: str, lease_seconds: float) -> Cl
 
 
 def claim_part(session: Session, owner: str, lease_seconds: float) -> Claim | None:
-    """Take the part that is to be run next: of the highest priority, then of the oldest job. None when none waits."""
+    """Take the part that is to be run next: of the smallest priority, then of the oldest job. None when none waits."""
     waiting = session.scalar(
         select(JobTable.id)
         .where(JobTable.state == "queued", JobTable.parent_id.is_not(None), ~is_paused())
-        .order_by(JobTable.priority.desc(), JobTable.created_at, JobTable.parent_id, JobTable.place)
+        .order_by(JobTable.priority, JobTable.created_at, JobTable.parent_id, JobTable.place)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
@@ -265,15 +265,23 @@ def gather(session: Session, job_id: str) -> bool:
     return True
 
 
-def count_up(session: Session, part: Claim, *, done: int, seconds_each: float | None) -> Job:
-    """Note that a part has done so many units of its job; that job. Raises `ClaimLost` when the part is not held.
+def count_up(session: Session, part: Claim, *, done: int, seconds_each: float | None) -> tuple[str, int]:
+    """Note that a part has done so many units of its job; that job's id and its new version.
+
+    Raises `ClaimLost` when the part is not held any more.
 
     To be called in the transaction that keeps what was done, so that a unit counts exactly once. The parts that run
     share what is left, at `seconds_each`.
     """
-    if not _move(session, _held(part)):
+    parent_id = session.scalar(
+        update(JobTable)
+        .where(*_held(part))
+        .values(version=JobTable.version + 1)
+        .returning(JobTable.parent_id)
+        .execution_options(synchronize_session=False)
+    )
+    if parent_id is None:
         raise ClaimLost(f"job {part.job_id} is no longer run by attempt {part.attempt} of {part.owner}")
-    parent_id = get(session, part.job_id).parent_id
     running = session.scalar(
         select(func.count()).where(JobTable.parent_id == parent_id, JobTable.state == "running")
     )
@@ -281,8 +289,15 @@ def count_up(session: Session, part: Claim, *, done: int, seconds_each: float | 
     eta = None
     if seconds_each is not None:
         eta = (JobTable.progress_total - reached) * seconds_each / max(1, running or 1)
-    _move(session, [JobTable.id == parent_id], progress_done=reached, progress_eta=eta)
-    return get(session, str(parent_id))
+    version = session.scalar(
+        update(JobTable)
+        .where(JobTable.id == parent_id)
+        .values(version=JobTable.version + 1, progress_done=reached, progress_eta=eta)
+        .returning(JobTable.version)
+        .execution_options(synchronize_session=False)
+    )
+    assert version is not None, "a part goes with its job"
+    return parent_id, version
 
 
 def is_to_rest(session: Session, claim: Claim) -> bool:

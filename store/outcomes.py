@@ -55,10 +55,10 @@ def add(session: Session, part: Claim, found: Sequence[Outcome]) -> None:
     """
     own = [outcome for outcome in found if outcome.tested_on == outcome.model]
     seconds = sum(outcome.seconds for outcome in own) / len(own) if own else None
-    audit = jobs.count_up(session, part, done=len(own), seconds_each=seconds)
+    audit_id, version = jobs.count_up(session, part, done=len(own), seconds_each=seconds)
     for start in range(0, len(found), _AT_ONCE):
         rows = [
-            {"job_id": audit.id, "version": audit.version, "place": start + place, **asdict(outcome)}
+            {"job_id": audit_id, "version": version, "place": start + place, **asdict(outcome)}
             for place, outcome in enumerate(found[start : start + _AT_ONCE])
         ]
         session.execute(insert(AuditOutcomeTable), rows)

@@ -79,6 +79,7 @@ class JobTable(Table):
         Index("ix_jobs_state_created", "state", "created_at"),
         Index("ix_jobs_created_id", "created_at", "id"),
         Index("ix_jobs_parent_state", "parent_id", "state"),
+        Index("ix_jobs_turn", "state", "priority", "created_at", "parent_id", "place"),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)

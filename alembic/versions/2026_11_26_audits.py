@@ -33,6 +33,7 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("paused_at", sa.Double(), nullable=True))
         batch_op.create_foreign_key("fk_jobs_parent", "jobs", ["parent_id"], ["id"], ondelete="CASCADE")
         batch_op.create_index("ix_jobs_parent_state", ["parent_id", "state"])
+        batch_op.create_index("ix_jobs_turn", ["state", "priority", "created_at", "parent_id", "place"])
     op.create_table(
         "datasets",
         sa.Column("name", sa.String(length=100), nullable=False),
@@ -105,6 +106,7 @@ def downgrade() -> None:
     # The older schema knows no jobs in parts.
     op.execute("DELETE FROM jobs WHERE parent_id IS NOT NULL")
     with op.batch_alter_table("jobs", schema=None) as batch_op:
+        batch_op.drop_index("ix_jobs_turn")
         batch_op.drop_index("ix_jobs_parent_state")
         batch_op.drop_constraint("fk_jobs_parent", type_="foreignkey")
         for column in ("paused_at", "priority", "place", "parent_id"):

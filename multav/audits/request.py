@@ -26,7 +26,8 @@ Grid = Annotated[tuple[Annotated[float, Field(strict=True)], ...], Field(max_len
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 MOST_CELLS: Final = 256
-PRIORITIES: Final = {"low": 0, "normal": 1, "high": 2}
+PRIORITIES: Final = {"high": 0, "normal": 1, "low": 2}
+"""By name, as the store sorts them."""
 
 
 class Subset(BaseModel):

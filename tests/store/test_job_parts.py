@@ -143,7 +143,7 @@ def test_outcomes_come_in_the_order_in_which_they_were_found(database: Database)
 
 
 def test_the_higher_priority_goes_first_then_the_older(database: Database) -> None:
-    low, normal, high = (split(database, number=1, priority=number) for number in (0, 1, 2))
+    low, normal, high = (split(database, number=1, priority=number) for number in (2, 1, 0))
     order = [parts_of(database, take(database, str(number))) for number in range(3)]
     assert order == [high, normal, low]
 
