@@ -225,7 +225,9 @@ def _minima(name: str, cells: Sequence[Cell], outcomes: OutcomeColumns) -> Itera
                 cell=cell.name,
                 family=cell.family,
                 unit=bound_unit(cell),
-                distribution=minimum_epsilons(found, largest),
+                distribution=minimum_epsilons(
+                    found, largest, nothing=1.0 if bound_unit(cell) == "ratio" else 0.0
+                ),
             )
 
 

@@ -81,7 +81,7 @@ def picture(width: float, height: float, body: str, *, title: str, description: 
 def standing_alone(svg: str) -> str:
     """The same picture as a file of its own, with its style sheet in it."""
     start, _, rest = svg.partition(">")
-    return f"{start}><style>{style_sheet('charts.css')}</style>{rest}"
+    return f"{start}><style><![CDATA[{style_sheet('charts.css')}]]></style>{rest}"
 
 
 def style_sheet(name: str) -> str:

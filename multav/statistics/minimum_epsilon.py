@@ -50,8 +50,12 @@ class MinimumEpsilons:
     steps: tuple[Step, ...]
 
 
-def minimum_epsilons(found: NDArray[np.floating[Any]], largest: float) -> MinimumEpsilons:
+def minimum_epsilons(
+    found: NDArray[np.floating[Any]], largest: float, *, nothing: float = 0.0
+) -> MinimumEpsilons:
     """Of `found` (clips,): the smallest bound that fooled the model on each clip, NaN where none up to `largest` did.
+
+    `nothing` is the bound that allows no change: 0 of a difference or a length, 1 of a ratio.
 
     Raises `ValueError` for a bound above `largest`.
     """
@@ -63,12 +67,12 @@ def minimum_epsilons(found: NDArray[np.floating[Any]], largest: float) -> Minimu
         clips=clips,
         above=above,
         largest=largest,
-        quantiles=tuple(_quantile(ordered, share) for share in SHARES) if clips else (),
+        quantiles=tuple(_quantile(ordered, share, nothing) for share in SHARES) if clips else (),
         steps=_steps(ordered[: clips - above], clips),
     )
 
 
-def _quantile(ordered: NDArray[np.floating[Any]], share: float) -> Quantile:
+def _quantile(ordered: NDArray[np.floating[Any]], share: float, nothing: float) -> Quantile:
     """The smallest bound at which at least `share` of the clips are fooled.
 
     The number of clips below the true quantile is binomial, so two order statistics enclose it with at least 95 %
@@ -77,12 +81,12 @@ def _quantile(ordered: NDArray[np.floating[Any]], share: float) -> Quantile:
     clips = ordered.size
     low = int(binom.ppf((1 - LEVEL) / 2, clips, share))
     high = int(binom.ppf((1 + LEVEL) / 2, clips, share)) + 1
-    # `low` and `high` are ranks from 1. A rank of 0 knows no bound from below, nor does one beyond the last from above.
+    # Both are ranks from 1. Few clips may say nothing from below (rank 0), or from above (beyond the last).
     value = ordered[max(0, int(np.ceil(share * clips - 1e-9)) - 1)]
     return Quantile(
         share=share,
         value=_finite(value),
-        low=_finite(ordered[low - 1]) if low >= 1 else _finite(ordered[0]),
+        low=_finite(ordered[low - 1]) if low >= 1 else nothing,
         high=_finite(ordered[high - 1]) if high <= clips else None,
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom, binomtest
+from scipy.stats import binom
 
 from multav.statistics.cluster_bootstrap import Groups
 from multav.statistics.rates import Interval, rate
@@ -100,10 +100,10 @@ def mcnemar(only_first: int, only_second: int) -> tuple[float, float]:
     discordant = only_first + only_second
     if discordant == 0:
         return 1.0, 1.0
-    p = float(binomtest(only_first, discordant, 0.5).pvalue)
     rarer = min(only_first, only_second)
-    mid = 2 * float(binom.cdf(rarer, discordant, 0.5)) - float(binom.pmf(rarer, discordant, 0.5))
-    return p, min(1.0, mid)
+    # A fair coin is symmetric: both tails are equal.
+    tails = 2 * float(binom.cdf(rarer, discordant, 0.5))
+    return min(1.0, tails), min(1.0, tails - float(binom.pmf(rarer, discordant, 0.5)))
 
 
 def newcombe(both: int, only_first: int, only_second: int, neither: int) -> Interval | None:

@@ -2,14 +2,18 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import sqrt
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.special import ndtri
 
 LEVEL: Final = 0.95
 """Confidence of every interval of a report."""
+
+# Written out below: SciPy's binomtest gives the same ends, and a p-value that takes a hundred times as long.
+_Z: Final = float(ndtri((1 + LEVEL) / 2))
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,13 @@ def rate(count: int, of: int) -> Rate:
         raise ValueError(f"{count} of {of} is no share")
     if of == 0:
         return Rate(0, 0, None, None, None)
-    found = binomtest(count, of).proportion_ci(confidence_level=LEVEL, method="wilson")
+    share = count / of
+    middle = (share + _Z**2 / (2 * of)) / (1 + _Z**2 / of)
+    half = _Z / (1 + _Z**2 / of) * sqrt(share * (1 - share) / of + _Z**2 / (4 * of**2))
     # Rounding may leave the ends at 1e-17 beside the exact 0 and 1.
-    low = 0.0 if count == 0 else float(found.low)
-    high = 1.0 if count == of else float(found.high)
-    return Rate(count, of, count / of, low, high)
+    low = 0.0 if count == 0 else middle - half
+    high = 1.0 if count == of else middle + half
+    return Rate(count, of, share, low, high)
 
 
 def rate_of(hits: NDArray[np.bool_], among: NDArray[np.bool_] | None = None) -> Rate:
