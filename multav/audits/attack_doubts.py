@@ -29,6 +29,7 @@ MOST_LEFT: Final = 0.05
 BUDGETS: Final = (0.5, 1.0, 2.0)
 NOISE_DRAWS: Final = 10
 UNBOUNDED_STEPS: Final = 50
+UNBOUNDED_AT: Final = (0.25, 1.0)
 
 
 def more_steps(sample: Sample, base: Baseline) -> Check:
@@ -88,7 +89,7 @@ def unbounded(sample: Sample, base: Baseline) -> Check:
     """Any clip at all is allowed: nobody is robust to that, so who seems so hides the gradient."""
     left: list[int] = list(base.left)
     # A step from black to white may pass over what a smaller one finds, and is allowed all the same.
-    for epsilon in (0.25, 1.0):
+    for epsilon in UNBOUNDED_AT:
         free = ApgdLinf(epsilon=epsilon, steps=UNBOUNDED_STEPS, loss=sample.attack.loss)
         left = [row for row in left if row not in sample.fooled(free, rows=left)] if left else left
     failed = more_than(len(left), len(sample), MOST_LEFT)

@@ -97,7 +97,7 @@ class _Search:
 
     def changed(self, share: float) -> Tensor:
         """The best tries, each with one more tube moved."""
-        tries = self.best[self.rows]
+        tries: Tensor = self.best[self.rows]
         frames, height, width = tries.shape[2:]
         for place, row in enumerate(self.rows.tolist()):
             draw = self._draws[row]

@@ -11,11 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from multav.attacks.catalogue import AnyAttack
-from multav.audits.attack_doubts import ATTACK_DOUBTS, transfer
+from multav.audits.attack_doubts import (
+    ATTACK_DOUBTS,
+    BUDGETS,
+    NOISE_DRAWS,
+    UNBOUNDED_AT,
+    UNBOUNDED_STEPS,
+    transfer,
+)
 from multav.audits.evaluation import OnStep
 from multav.audits.findings import Check
 from multav.audits.logits import logits_of
-from multav.audits.model_doubts import MODEL_DOUBTS
+from multav.audits.model_doubts import MODEL_DOUBTS, MODEL_GRADIENTS, MODEL_PREDICTIONS
 from multav.audits.request import Checks
 from multav.audits.sample import Baseline, Sample, baseline
 from multav.precision import Precision
@@ -45,14 +52,19 @@ def examine(
 ) -> list[Check]:
     """Every check of `model` (called `name` in sentences) under `attack`, the strongest whole-clip one of the audit.
 
-    `clips` (n, 3, T, H, W) float32 in [0, 1] with `labels` int64 (n,) and the videos' `indices` are a random sample of
-    the clips that the model knows. Not those on which the attack failed: what another attack reaches on these says
-    nothing against it, as both fail on some. Clips that the model does not know are left out. `others` are models to
-    craft on, by name. Of `DOUBTS` only those in `doubts` are raised. `check` gets each finding as it comes;
-    `on_step(step)` is called before each gradient or query and may raise. The model is given back as it was found.
+        `clips` (n, 3, T, H, W) float32 in [0, 1] with `labels` int64 (n,) and the videos' `indices` are a random sample of
+        the clips that the model knows. Not those on which the attack failed: what another attack reaches on these says
+        nothing against it, as both fail on some. Clips that the model does not know are left out. `others` are models to
+    <<<<<<< HEAD
+        craft on, by name. Of `DOUBTS` only those in `doubts` are raised. `check` gets each finding as it comes;
+        `on_step(step)` is called before each gradient or query and may raise. The model is given back as it was found.
+    =======
+        craft on, by name, which take clips of the same size. `check` gets each finding as it comes; `on_step(step)` is
+        called before each gradient or query and may raise. The model is given back as it was found.
+    >>>>>>> examination
 
-    The same arguments give the same findings; each test of a sample raises a false alarm with a chance of at most
-    `multav.audits.evidence.ALARM`.
+        The same arguments give the same findings; each test of a sample raises a false alarm with a chance of at most
+        `multav.audits.evidence.ALARM`.
     """
     found: list[Check] = []
 
@@ -92,3 +104,27 @@ def examine(
     if transfer.__name__ in doubts:
         note(transfer(sample, base, others or {}))
     return found
+
+
+def most_passes(attack: AnyAttack, checks: Checks, others: int = 0) -> tuple[int, int]:
+    """How many gradients and how many predictions of a clip `examine` asks for at most, with so many other models.
+
+    A clip that was fooled costs less: what looks for more success leaves it out.
+    """
+    own = attack.most_steps
+    targets = attack.target_classes if attack.loss == "dlr-targeted" else 1
+    gradients = (
+        own
+        + own * checks.more_steps
+        + (0 if attack.region.drawn else own * checks.restarts)
+        + targets
+        + own
+        + UNBOUNDED_STEPS * len(UNBOUNDED_AT) * targets
+        + own * (len(BUDGETS) - 1)
+        + own * others
+        + MODEL_GRADIENTS
+    )
+    # Every run ends with a look at its last clip.
+    runs = (5 + others) * attack.restarts + checks.restarts + 1 + len(UNBOUNDED_AT)
+    predictions = checks.queries + NOISE_DRAWS + MODEL_PREDICTIONS + runs * targets + 2 * others
+    return gradients, predictions

@@ -38,6 +38,9 @@ PROBE_STEP: Final = 0.5 / 255
 """Half a level of 8-bit video: small enough for a slope, large enough to rise above rounding."""
 
 MOST_ASTRAY: Final = 0.5
+MODEL_GRADIENTS: Final = 5
+MODEL_PREDICTIONS: Final = 2 * PROBES + REPEATS + 8
+"""What all of these checks ask for, per clip at most."""
 
 
 def gradients(sample: Sample, base: Baseline) -> Check:

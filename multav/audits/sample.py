@@ -98,11 +98,12 @@ def changed(attack: AnyAttack, **fields: object) -> AnyAttack:
 
 def with_budget(attack: AnyAttack, times: float) -> AnyAttack:
     """The attack with `times` its bound, in the coordinate in which the rule adds, and steps that grow with it."""
-    ratio = attack.rule.name == "multiplicative" and attack.ball.name == "linf"
-    epsilon = min(attack.epsilon**times, 1e6) if ratio else attack.epsilon * times
-    if attack.rule.name == "additive" and attack.ball.name == "linf":
-        epsilon = min(epsilon, 1.0)
+    linf, additive = attack.ball.name == "linf", attack.rule.name == "additive"
+    # What a kind allows at most: the whole range of pixels, or a million as a ratio or a length.
+    most = 1.0 if linf and additive else 1e6
+    larger = attack.epsilon**times if linf and not additive else attack.epsilon * times
+    epsilon = min(larger, most)
     step_size = getattr(attack, "step_size", None)
     if step_size is None:
         return at_epsilon(attack, epsilon)
-    return changed(attack, epsilon=epsilon, step_size=min(attack.rule.part(step_size, times), 1e6))
+    return changed(attack, epsilon=epsilon, step_size=min(attack.rule.part(step_size, times), most))

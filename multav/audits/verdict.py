@@ -2,7 +2,8 @@
 
 A model is robust where at least `robust_at` of the clips that it knows stay right under the worst of all attacks, with
 95 % confidence. An attack that succeeds is a proof, whatever the doubts; an attack that fails is none, so that a failed
-check takes the word "robust" away.
+check takes the word "robust" away. The measured gain of a stronger attack does so only where it would lead below
+`robust_at`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,8 +18,8 @@ CHANCE: Final = 0.01
 
 MOST_CLIPS: Final = 10**7
 
-HARMLESS: Final = frozenset({"sample", "budgets"})
-"""Checks that fail without making the model look more robust than it is."""
+MEASURED_GAINS: Final = frozenset({"more steps", "restarts"})
+"""Checks that say how much a stronger attack gains: the claim stands where it would stand with that gain."""
 
 
 def verdict(
@@ -61,7 +62,7 @@ def verdict(
             f"worst case of {_cells(right)}, and {100 * robust_at:g} % were asked for.",
             because=(*counted, *doubts),
         )
-    serious = [check for check in failed if check.name not in HARMLESS]
+    serious = [check for check in failed if low - _most_gained(check) < robust_at]
     if serious:
         reasons = "; ".join(check.detail for check in serious[:3])
         return Verdict(
@@ -75,7 +76,7 @@ def verdict(
             verdict="robust",
             sentence=f"{model} is robust to {_cells(right)}: {_share(worst, known)} of the clips that it knows stay "
             "right under the worst case of them all.",
-            because=(*counted, *_asked(checks), *unasked),
+            because=(*counted, *_asked(checks), *doubts, *unasked),
         )
     needed = clips_needed(worst, known, clips, robust_at)
     more = (
@@ -113,6 +114,21 @@ def clips_needed(worst: int, known: int, clips: int, robust_at: float) -> int | 
             size = 10 ** max(0, len(str(int(wanted))) - 2)
             return int(-(-wanted // size) * size)
     return None
+
+
+def _gained(check: Check) -> tuple[int, int] | None:
+    """How many of how many clips a stronger attack fooled in addition; None for other checks."""
+    gained, clips = check.numbers.get("gained"), check.numbers.get("clips")
+    if check.name in MEASURED_GAINS and isinstance(gained, int) and isinstance(clips, int) and clips:
+        return gained, clips
+    return None
+
+
+def _most_gained(check: Check) -> float:
+    """The most that a stronger attack is likely to gain over all clips, as a share."""
+    found = _gained(check)
+    # Of the others nobody knows what they hide.
+    return 1.0 if found is None else interval(*found)[1]
 
 
 def _is_a_guess(known: int, clips: int, classes: int) -> bool:

@@ -1,8 +1,9 @@
 """Draws belong to a seed and a sample, and to nothing else."""
 
+import pytest
 import torch
 
-from multav.randomness import Draws
+from multav.randomness import Draws, sample_numbers
 
 CLIPS = torch.zeros(4, 3, 2, 5, 6)
 
@@ -47,3 +48,17 @@ def test_integers_fill_their_range() -> None:
     drawn = Draws(CLIPS, seed=0, first_sample=0).integers(3, (50,))
     assert drawn.shape == (4, 50)
     assert set(drawn.flatten().tolist()) == {0, 1, 2}
+
+
+def test_samples_may_be_numbered_one_by_one() -> None:
+    whole = Draws(CLIPS, seed=7, first_sample=20).noise()
+    some = Draws(CLIPS[:3], seed=7, first_sample=[22, 20, 23]).noise()
+    assert some.equal(whole[[2, 0, 3]])
+    assert sample_numbers(3, 2) == sample_numbers((3, 4), 2) == (3, 4)
+
+
+def test_sample_numbers_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 numbers for 4 clips"):
+        Draws(CLIPS, seed=0, first_sample=[1, 2, 3])
+    with pytest.raises(TypeError, match=r"holds 1\.5"):
+        sample_numbers([1, 1.5], 2)  # type: ignore[list-item]
