@@ -52,8 +52,8 @@ def ascend(
     """Climb `objective` (descend it, if `attack.targeted`) from `clips`, within the bound and region of `attack`.
 
     `clips` (B, 3, T, H, W) float in [0, 1] are left as they are. Sample i of the batch draws its random numbers
-    from (seed, first_sample + i), or from (seed, first_sample[i]). `on_step` hears of each step before it is taken and may raise. `region` takes the
-    place of the attack's own.
+    from (seed, first_sample + i), or from (seed, first_sample[i]). `on_step` hears of each step before it is taken
+    and may raise. `region` takes the place of the attack's own.
     """
     clean = clips.contiguous()
     draws = Draws(clean, seed=seed, first_sample=first_sample)

@@ -30,7 +30,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Found:
-    """Where a search ended: clips, their logits (B, classes), losses (steps + 1, B) on the way, gradients spent (B,)."""
+    """Where a search ended: clips, logits (B, classes), losses (steps + 1, B) on the way, gradients spent (B,)."""
 
     clips: Tensor
     logits: Tensor

@@ -32,6 +32,12 @@ _DOUBTS: Final[dict[str, Callable[[Sample, Baseline], Check]]] = {
 }
 DOUBTS: Final = (*_DOUBTS, transfer.__name__)
 """Names of everything that can be asked, in the order in which it is."""
+_ALONE: Final = ("more_steps", "unbounded", "black_box")
+SHARES: Final = (
+    *((name,) for name in _ALONE),
+    tuple(name for name in DOUBTS if name not in _ALONE),
+)
+"""All doubts in shares that cost about as much each; each share begins with the attack that is doubted."""
 
 
 def examine(
@@ -52,19 +58,15 @@ def examine(
 ) -> list[Check]:
     """Every check of `model` (called `name` in sentences) under `attack`, the strongest whole-clip one of the audit.
 
-        `clips` (n, 3, T, H, W) float32 in [0, 1] with `labels` int64 (n,) and the videos' `indices` are a random sample of
-        the clips that the model knows. Not those on which the attack failed: what another attack reaches on these says
-        nothing against it, as both fail on some. Clips that the model does not know are left out. `others` are models to
-    <<<<<<< HEAD
-        craft on, by name. Of `DOUBTS` only those in `doubts` are raised. `check` gets each finding as it comes;
-        `on_step(step)` is called before each gradient or query and may raise. The model is given back as it was found.
-    =======
-        craft on, by name, which take clips of the same size. `check` gets each finding as it comes; `on_step(step)` is
-        called before each gradient or query and may raise. The model is given back as it was found.
-    >>>>>>> examination
+    `clips` (n, 3, T, H, W) float32 in [0, 1] with `labels` int64 (n,) and the videos' `indices` are a random sample of
+    the clips that the model knows. Not those on which the attack failed: what another attack reaches on these says
+    nothing against it, as both fail on some. Clips that the model does not know are left out. `others` are models to
+    craft on, by name, which take clips of the same size. Of `DOUBTS` only those in `doubts` are raised. `check` gets
+    each finding as it comes; `on_step(step)` is called before each gradient or query and may raise. The model is given
+    back as it was found.
 
-        The same arguments give the same findings; each test of a sample raises a false alarm with a chance of at most
-        `multav.audits.evidence.ALARM`.
+    The same arguments give the same findings; each test of a sample raises a false alarm with a chance of at most
+    `multav.audits.evidence.ALARM`.
     """
     found: list[Check] = []
 

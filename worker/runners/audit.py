@@ -1,7 +1,7 @@
 """Runs audits: plans the parts that any worker may run, then the checks, and writes the report when all have ended.
 
     claim 1   which videos, in which order; a part for each model and run of videos     ─► left to its parts
-    claim 2   with checks: a part for each model and doubt, on clips that it knows      ─► left to its parts
+    claim 2   with checks: parts for each model, on clips that it is known to know      ─► left to its parts
     claim 3   outcomes and findings become verdicts, tables, a page                     ─► succeeds
 
 What has been done is seen by what is there, so that a claim whose worker died is simply made again.
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
-from multav.audits.examination import DOUBTS
+from multav.audits.examination import SHARES
 from multav.datasets.listing import subset
 from multav.errors import AuditIncomplete, InvalidSpec
 from store import jobs, outcomes, speeds
@@ -42,15 +42,17 @@ def run_audit(running: "RunningJob", process: "WorkerProcess") -> dict[str, Any]
     examined = [part for part in parts if part.kind == audit_examination.KIND]
     if subject.request.checks is not None and not examined:
         pieces = [
-            Part(audit_examination.KIND, {"model": name, "doubt": doubt})
+            Part(audit_examination.KIND, {"model": name, "doubts": list(doubts)})
             for name in subject.request.models
-            for doubt in DOUBTS
+            for doubts in SHARES
         ]
         _leave(running, pieces, total=(running.job.done or 0) + len(pieces))
-    findings: dict[str, list[Any]] = {}
+    findings: dict[str, dict[str, Any]] = {}
     for part in examined:
-        findings.setdefault(part.spec["model"], []).extend((part.result or {}).get("checks", []))
-    return report(running, subject, findings)
+        by_name = findings.setdefault(part.spec["model"], {})
+        # Where the model knows no clip every part says the same.
+        by_name |= {each["name"]: each for each in (part.result or {}).get("checks", [])}
+    return report(running, subject, {name: list(found.values()) for name, found in findings.items()})
 
 
 def _begin(running: "RunningJob", subject: AuditSubject) -> None:

@@ -1,4 +1,4 @@
-"""Runs one check of one model of an audit, on a random sample of the clips that it knows."""
+"""Runs some checks of one model of an audit, on a random sample of the clips that it knows."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -68,7 +68,7 @@ def run_audit_examination(running: "RunningJob", process: "WorkerProcess") -> di
         request.checks,
         seed=request.seed,
         precision=request.precision,
-        doubts=(running.job.spec["doubt"],),
+        doubts=running.job.spec["doubts"],
         others={other: subject.model(other) for other in request.models if other != name},
         on_step=lambda _: running.check(),
     )
