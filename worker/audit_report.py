@@ -57,12 +57,6 @@ def report(
         verdicts=verdicts,
         manifest=manifest,
     )
-    missing = len(subject.listing.missing)
-    if missing:
-        note = (
-            f"{missing} videos that the dataset's lists name are not there, and in no number of this report."
-        )
-        summary = summary.model_copy(update={"notes": (*summary.notes, note)})
     with subject.process.folders.open() as folder:
         examples = _examples(running, subject, columns, videos, folder)
         made = _files(running, subject, summary, examples, videos, folder)
