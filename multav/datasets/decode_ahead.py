@@ -1,6 +1,6 @@
 """The clips of many videos in order, decoded ahead by a few processes while earlier ones are worked on."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 
 from multav.datasets.clip_cache import ClipCache
 from multav.datasets.clips import LoadedClip, load_clip
@@ -22,7 +22,7 @@ def decode_ahead(
     workers: int = 2,
     ahead: int = 8,
     check: Callable[[], None] | None = None,
-) -> Iterator[tuple[ListedVideo, LoadedClip | BadVideo]]:
+) -> Generator[tuple[ListedVideo, LoadedClip | BadVideo], None, None]:
     """(video, its clip) for each of `videos`, in their order; where a video is bad, what is wrong with it.
 
     At most `workers` child processes decode at a time, and at most `ahead` clips are made or wait (each of up to

@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Final, TypeVar
@@ -25,7 +25,7 @@ def in_order(
     workers: int,
     ahead: int,
     check: Callable[[], None] | None = None,
-) -> Iterator[tuple[Item, Result]]:
+) -> Generator[tuple[Item, Result], None, None]:
     """(item, `work(item, unless_left)`) for each of `items`, in their order.
 
     At most `workers` threads work at a time, and at most `ahead` results are made or wait; threads do, where the work
@@ -44,7 +44,7 @@ def _in_order(
     workers: int,
     ahead: int,
     check: Callable[[], None] | None,
-) -> Iterator[tuple[Item, Result]]:
+) -> Generator[tuple[Item, Result], None, None]:
     left = threading.Event()
     unless_left = partial(_unless, left)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="ordered-pool")

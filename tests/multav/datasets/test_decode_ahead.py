@@ -73,7 +73,7 @@ def test_cancelling_raises_at_once_and_leaves_no_process(tmp_path: Path) -> None
 
 def test_leaving_early_leaves_no_process(videos: list[ListedVideo]) -> None:
     before = children()
-    with closing(decode_ahead(videos, trees.SMALL, "paper", workers=2)) as clips:  # type: ignore[type-var]
+    with closing(decode_ahead(videos, trees.SMALL, "paper", workers=2)) as clips:
         next(clips)
     assert children() <= before
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ordered-pool")]
@@ -114,7 +114,7 @@ def test_leaving_tells_those_at_work_and_does_not_wait_for_those_that_never_bega
     results = in_order(range(9), work, workers=2, ahead=8)
     assert next(results) == (0, 0)
     started = time.monotonic()
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert time.monotonic() - started < 3
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ordered-pool")]
 
