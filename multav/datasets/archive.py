@@ -194,7 +194,7 @@ def _untar(stream: Any, target: _Target) -> None:
                 )
             content = archive.extractfile(member)
             assert content is not None, "a regular file has content"
-            target.file(member.name, _Whole(content, member))
+            target.file(member.name, content)
     # The check sum of what was compressed comes last.
     while counted.read(_CHUNK):
         pass
@@ -220,20 +220,6 @@ class _Member(tarfile.TarInfo):
         if member.type in _WORDS_BEFORE_FILES and member.size > _LARGEST_TAR_HEADER:
             raise BadDataset("the archive describes a member in more words than are read")
         return member
-
-
-class _Whole:
-    """A member's content, all of it or an error."""
-
-    def __init__(self, content: IO[bytes], member: tarfile.TarInfo) -> None:
-        self._content, self._left, self._name = content, member.size, member.name
-
-    def read(self, count: int) -> bytes:
-        chunk = self._content.read(count)
-        self._left -= len(chunk)
-        if not chunk and self._left:
-            raise BadDataset(f"the archive ends within {self._name[:200]!r}: it was cut off")
-        return chunk
 
 
 class _Counted:

@@ -145,6 +145,11 @@ def test_videos_are_decoded_once_and_again_when_anything_changes(
     trees.write_video(path, trees.noise(9, seed=1))
     assert not same(cache.load(video, trees.SMALL, "paper"), first)
     assert len(decoded) == 4
+    cache.load(video, trees.SMALL, "paper")
+    assert len(decoded) == 4
+    os.utime(path, (1, 1))
+    cache.load(video, trees.SMALL, "paper")
+    assert len(decoded) == 5
 
 
 def test_made_clips_take_no_room(tmp_path: Path) -> None:

@@ -107,6 +107,25 @@ def test_a_container_that_lies_about_its_length_changes_nothing(tmp_path: Path, 
     assert torch.equal(lied.levels, honest.levels)
 
 
+def test_no_windows_are_laid_out_for_more_frames_than_are_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = trees.write_video(tmp_path / "a.avi", trees.noise(14))
+    content = bytearray(path.read_bytes())
+    place = content.index(b"strh") + 8 + 32
+    content[place : place + 4] = (2**30).to_bytes(4, "little")
+    path.write_bytes(content)
+    asked: list[int] = []
+
+    def recorded(recipe: Recipe, frames: int, geometry: InputGeometry) -> tuple[tuple[int, ...], ...]:
+        asked.append(frames)
+        return windows_of(recipe, min(frames, 10**6), geometry)
+
+    monkeypatch.setattr(clips, "windows_of", recorded)
+    assert load_clip(listed(path), trees.SMALL, "hara", Limits(max_frames=100)).frames == 14
+    assert max(asked) == 100
+
+
 def test_made_clips_of_the_models_size_are_as_they_are_made() -> None:
     geometry = InputGeometry(frames=8, stride=2, short_side=16, height=16, width=16)
     video = Synthetic(clips=3, size=16).listing().videos[2]

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -72,30 +73,50 @@ def test_cancelling_raises_at_once_and_leaves_no_process(tmp_path: Path) -> None
 
 def test_leaving_early_leaves_no_process(videos: list[ListedVideo]) -> None:
     before = children()
-    with closing(decode_ahead(videos, trees.SMALL, "paper", workers=2)) as clips:  # type: ignore[type-var]
+    with closing(decode_ahead(videos, trees.SMALL, "paper", workers=2)) as clips:
         next(clips)
     assert children() <= before
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ordered-pool")]
 
 
 def test_no_more_work_at_a_time_and_no_more_results_waiting_than_said() -> None:
-    lock, working, most, begun = threading.Lock(), 0, 0, 0
+    lock, working, most, drawn = threading.Lock(), 0, 0, 0
+
+    def items() -> Iterator[int]:
+        nonlocal drawn
+        for drawn in range(1, 41):
+            yield drawn - 1
 
     def work(item: int, unless_left: object) -> int:  # noqa: ARG001
-        nonlocal working, most, begun
+        nonlocal working, most
         with lock:
-            working, begun = working + 1, begun + 1
+            working += 1
             most = max(most, working)
         time.sleep(0.002)
         with lock:
             working -= 1
         return item * item
 
-    for taken, (item, result) in enumerate(in_order(range(40), work, workers=3, ahead=5)):
+    for taken, (item, result) in enumerate(in_order(items(), work, workers=3, ahead=5)):
         assert (item, result) == (taken, taken * taken)
-        assert begun <= taken + 5
+        assert drawn == min(40, taken + 5)
     assert most == 3
-    assert begun == 40
+
+
+def test_leaving_tells_those_at_work_and_does_not_wait_for_those_that_never_began() -> None:
+    def work(item: int, unless_left: Callable[[], None]) -> int:
+        until = time.monotonic() + 8
+        while item > 0 and time.monotonic() < until:
+            unless_left()
+            time.sleep(0.002)
+        return item
+
+    results = in_order(range(9), work, workers=2, ahead=8)
+    assert next(results) == (0, 0)
+    started = time.monotonic()
+    results.close()
+    assert time.monotonic() - started < 3
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ordered-pool")]
 
 
 def test_what_is_no_fault_of_a_video_is_raised() -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from multav.datasets.class_folder import ClassFolder
@@ -96,6 +96,9 @@ def test_a_name_that_is_no_text_is_refused(root: Path, name: bytes) -> None:
         ClassFolder().listing(root)
 
 
+@example("a/../b")
+@example("a/..")
+@example("..")
 @given(st.text(alphabet="ab./\\ \x00é", max_size=12))
 def test_a_relative_name_stays_within(name: str) -> None:
     try:
