@@ -39,14 +39,14 @@ def test_mcnemar_counts_coins(only_first: int, only_second: int) -> None:
 
 
 def test_mcnemar_as_published() -> None:
-    """Fagerland, Lydersen, Laake (2013), table 1: 1 and 7 discordant pairs, exact 0.0703 and mid-p 0.0391."""
+    """Fagerland, Lydersen, Laake (2013): 1 and 7 discordant pairs, exact 0.0703 and mid-p 0.0391."""
     p, mid_p = mcnemar(1, 7)
     assert p == pytest.approx(0.0703, abs=5e-5)
     assert mid_p == pytest.approx(0.0391, abs=5e-5)
 
 
-def test_newcombe_as_published() -> None:
-    """Newcombe (1998), method 10, on 36, 12, 2 and 0 pairs: 0.0569 to 0.3404."""
+def test_newcombe_worked_case() -> None:
+    """36, 12, 2 and 0 pairs, where the correlation is negative: 0.0569 to 0.3404."""
     found = newcombe(36, 12, 2, 0)
     assert found is not None
     assert found.low == pytest.approx(0.0569, abs=5e-5)
