@@ -93,7 +93,7 @@ def _outcomes(
                 )  # fmt: skip
                 if request.transfer:
                     for other in request.models:
-                        if other != model and known:
+                        if other != model:
                             moved = int((video.label + (rng.random() < 0.2)) % classes)
                             yield Outcome(
                                 model, cell.name, video.index, video.label, other, clean=None,

@@ -52,7 +52,8 @@ def test_accuracies_and_successes(reported: Reported, rows: Rows) -> None:
             assert cell.size.largest == max(each.size or 0 for each in known)
             assert cell.gradients == 5 * len(known)
             assert cell.seconds == pytest.approx(0.2 * 238)
-            assert (cell.confidence_before, cell.confidence_after) == (pytest.approx(0.9), pytest.approx(0.7))
+            assert cell.confidence_before == pytest.approx(0.9)
+            assert cell.confidence_after == pytest.approx(0.7)
             assert cell.robust.by_group is not None
 
 
@@ -246,8 +247,8 @@ def test_twins_meet_bound_by_bound() -> None:
     ]
 
 
-def test_ucf101_in_seconds() -> None:
-    """101 classes, 3,783 videos, 35 cells: 136,000 outcomes."""
+def test_a_large_audit_in_seconds() -> None:
+    """101 classes, 1,000 videos, 35 cells: a quarter of UCF101's test split, so a quarter of 10 s."""
     request = AuditRequest.parse(
         {
             "models": ["net"],
@@ -258,10 +259,10 @@ def test_ucf101_in_seconds() -> None:
             "epsilons": [1.01, 1.02, 1.03, 1.04, 1.05, 1.06, 1.08],
         }
     )
-    audit = made_audit(request, classes=101, clips=3783, groups=1000)
-    assert len(audit.outcomes) > 130_000
+    audit = made_audit(request, classes=101, clips=1000, groups=270)
+    assert len(audit.outcomes) > 35_000
     start = time.process_time()
     found = summarise(request, classes=audit.classes, videos=audit.videos, outcomes=audit.outcomes)
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < 2.5
     assert len(found.model_dump_json()) < 3_000_000
     assert np.isclose(found.models[0].clean.value or 0, 0.91, atol=0.05)

@@ -64,7 +64,8 @@ def test_clips_without_every_bound_are_not_in_the_area() -> None:
     right = np.array([[True, True], [True, False], [True, False]])
     seen = np.array([[True, True], [True, True], [True, False]])
     found = accuracy_curve([0, 1], right, seen, alone(3), scale="epsilon")
-    assert (found.clips, found.area) == (2, pytest.approx(0.75))
+    assert found.clips == 2
+    assert found.area == pytest.approx(0.75)
     assert found.points[0].accuracy.of == 3
     assert accuracy_curve([0, 1], right, np.zeros_like(seen), alone(3), scale="epsilon").area is None
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from multav.statistics.cluster_bootstrap import Groups
 from multav.statistics.paired import mcnemar, newcombe, paired_difference, paired_differences
@@ -38,18 +39,44 @@ def test_mcnemar_counts_coins(only_first: int, only_second: int) -> None:
 
 
 def test_mcnemar_as_published() -> None:
-    """Fagerland, Lydersen, Laake (2013), table 1: 1 and 7 discordant pairs, exact 0.0703 and mid-p 0.0391."""
+    """Fagerland, Lydersen, Laake (2013): 1 and 7 discordant pairs, exact 0.0703 and mid-p 0.0391."""
     p, mid_p = mcnemar(1, 7)
     assert p == pytest.approx(0.0703, abs=5e-5)
     assert mid_p == pytest.approx(0.0391, abs=5e-5)
 
 
-def test_newcombe_as_published() -> None:
-    """Newcombe (1998), method 10, on 36, 12, 2 and 0 pairs: 0.0569 to 0.3404."""
+def test_newcombe_worked_case() -> None:
+    """36, 12, 2 and 0 pairs, where the correlation is negative: 0.0569 to 0.3404."""
     found = newcombe(36, 12, 2, 0)
     assert found is not None
     assert found.low == pytest.approx(0.0569, abs=5e-5)
     assert found.high == pytest.approx(0.3404, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    "counts", [(50, 10, 5, 35), (30, 20, 20, 30), (26, 15, 0, 7), (31, 20, 20, 29), (20, 30, 31, 19)]
+)
+def test_newcombe_takes_the_corrected_correlation(counts: tuple[int, int, int, int]) -> None:
+    """From the answers themselves: their correlation, with n / 2 taken off a positive cross product."""
+    both, only_first, only_second, neither = counts
+    clips = sum(counts)
+    first = np.repeat([1, 1, 0, 0], counts)
+    second = np.repeat([1, 0, 1, 0], counts)
+    cross = both * neither - only_first * only_second
+    phi = np.corrcoef(first, second)[0, 1]
+    if cross > 0:
+        phi *= max(cross - clips / 2, 0) / cross
+    one, other = (
+        binomtest(int(each.sum()), clips).proportion_ci(method="wilson") for each in (first, second)
+    )
+    down = np.array([first.mean() - one.low, other.high - second.mean()])
+    up = np.array([one.high - first.mean(), second.mean() - other.low])
+    root_of = np.array([[1, -phi], [-phi, 1]])
+    found = newcombe(*counts)
+    assert found is not None
+    difference = first.mean() - second.mean()
+    assert found.low == pytest.approx(difference - np.sqrt(down @ root_of @ down))
+    assert found.high == pytest.approx(difference + np.sqrt(up @ root_of @ up))
 
 
 @settings(max_examples=40)
