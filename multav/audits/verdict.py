@@ -114,7 +114,7 @@ def clips_needed(worst: int, known: int, clips: int, robust_at: float) -> int | 
     if wanted > MOST_CLIPS:
         return None
     # Two figures: it is no more than a guess.
-    size = 10 ** max(0, len(str(wanted)) - 2)
+    size = int(10 ** max(0, len(str(wanted)) - 2))
     return -(-wanted // size) * size
 
 
