@@ -73,6 +73,15 @@ def verdict(
             because=(*doubts, *counted),
         )
     unasked = [] if checks else ["no doubts were raised: the checks were left out"]
+    stronger = max(checks, key=_likely_gain, default=None)
+    if low >= robust_at and stronger is not None and low - _likely_gain(stronger) < robust_at:
+        return Verdict(
+            verdict="undecided",
+            sentence=f"{model} is undecided: {_share(worst, known)} of the clips that it knows stay right under the "
+            f"worst case of {_cells(right)}, but on a sample {stronger.detail}, which would lead below "
+            f"{100 * robust_at:g} %; a stronger attack is needed.",
+            because=(*counted, f"{stronger.name}: {stronger.detail}", *doubts),
+        )
     if low >= robust_at:
         return Verdict(
             verdict="robust",
@@ -131,6 +140,12 @@ def _most_gained(check: Check) -> float:
     found = _gained(check)
     # Of the others nobody knows what they hide.
     return 1.0 if found is None else interval(*found)[1]
+
+
+def _likely_gain(check: Check) -> float:
+    """What a stronger attack gained on the sample, as a share, be it significant or not."""
+    found = _gained(check)
+    return 0.0 if found is None else found[0] / found[1]
 
 
 def _is_a_guess(known: int, clips: int, classes: int) -> bool:

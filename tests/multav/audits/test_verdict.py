@@ -86,6 +86,16 @@ def test_a_measured_gain_counts_for_what_it_is() -> None:
     assert said(360, gain(100)).verdict == "cannot be trusted"
 
 
+def test_a_gain_too_small_to_be_significant_is_taken_off_all_the_same() -> None:
+    passed = gain(2, 32).model_copy(update={"passed": True})
+    assert said(360, passed).verdict == "robust"
+    found = said(236, passed)
+    assert said(236, FINE).verdict == "robust"
+    assert found.verdict == "undecided"
+    assert "a stronger attack is needed" in found.sentence
+    assert said(20, passed).verdict == "not robust"
+
+
 def test_undecided_says_how_many_clips_would_do() -> None:
     found = said(210, FINE)
     assert found.verdict == "undecided"
