@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multav.audits.evidence import ALARM, more_than, outdone
@@ -103,6 +103,7 @@ def test_undecided_says_how_many_clips_would_do() -> None:
     assert "any number of clips" in said(200, FINE).sentence
 
 
+@settings(max_examples=30, deadline=None)
 @given(known=st.integers(10, 400), share=st.floats(0.0, 1.0), robust_at=st.sampled_from([0.3, 0.5, 0.9]))
 def test_the_clips_that_are_needed_do_decide(known: int, share: float, robust_at: float) -> None:
     worst = round(share * known)
@@ -143,6 +144,7 @@ def test_counts_that_cannot_be_are_refused(clips: int, known: int, right: int, w
         verdict("net", clips=9, known=9, classes=2, right={}, worst=0, checks=(), robust_at=0.5)
 
 
+@settings(max_examples=30, deadline=None)
 @given(clips=st.integers(1, 300), share=st.sampled_from([0.01, 0.05]))
 def test_false_alarms_of_a_share_are_rare(clips: int, share: float) -> None:
     alarm = sum(
@@ -153,6 +155,7 @@ def test_false_alarms_of_a_share_are_rare(clips: int, share: float) -> None:
     assert alarm < ALARM
 
 
+@settings(max_examples=30, deadline=None)
 @given(differing=st.integers(1, 200))
 def test_false_alarms_of_a_comparison_are_rare(differing: int) -> None:
     alarm = sum(
