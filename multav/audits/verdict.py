@@ -7,6 +7,7 @@ check takes the word "robust" away. The measured gain of a stronger attack does 
 """
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Final
 
 from scipy.stats import binom, binomtest
@@ -17,8 +18,9 @@ CHANCE: Final = 0.01
 """How likely a guess may be as good as the model before its knowledge counts as unproven."""
 
 MOST_CLIPS: Final = 10**7
+_Z: Final = 1.959963984540054
 
-MEASURED_GAINS: Final = frozenset({"more steps", "restarts"})
+MEASURED_GAINS: Final = frozenset({"more steps", "restarts", "other loss"})
 """Checks that say how much a stronger attack gains: the claim stands where it would stand with that gain."""
 
 
@@ -71,6 +73,15 @@ def verdict(
             because=(*doubts, *counted),
         )
     unasked = [] if checks else ["no doubts were raised: the checks were left out"]
+    stronger = max(checks, key=_likely_gain, default=None)
+    if low >= robust_at and stronger is not None and low - _likely_gain(stronger) < robust_at:
+        return Verdict(
+            verdict="undecided",
+            sentence=f"{model} is undecided: {_share(worst, known)} of the clips that it knows stay right under the "
+            f"worst case of {_cells(right)}, but on a sample {stronger.detail}, which would lead below "
+            f"{100 * robust_at:g} %; a stronger attack is needed.",
+            because=(*counted, f"{stronger.name}: {stronger.detail}", *doubts),
+        )
     if low >= robust_at:
         return Verdict(
             verdict="robust",
@@ -104,16 +115,16 @@ def clips_needed(worst: int, known: int, clips: int, robust_at: float) -> int | 
     None where not even ten million would do.
     """
     share = worst / known
-    enough = known
-    while enough <= MOST_CLIPS:
-        enough = max(enough + 1, round(enough * 1.02))
-        low, high = interval(round(share * enough), enough)
-        if low >= robust_at or high < robust_at:
-            wanted = enough * clips / known
-            # Two figures: it is no more than a guess.
-            size = 10 ** max(0, len(str(int(wanted))) - 2)
-            return int(-(-wanted // size) * size)
-    return None
+    if share == robust_at or robust_at == 1:
+        return None
+    # The end of Wilson's interval reaches `robust_at` where the score test against it just decides.
+    enough = _Z**2 * robust_at * (1 - robust_at) / (share - robust_at) ** 2
+    wanted = ceil(enough * clips / known)
+    if wanted > MOST_CLIPS:
+        return None
+    # Two figures: it is no more than a guess.
+    size = int(10 ** max(0, len(str(wanted)) - 2))
+    return -(-wanted // size) * size
 
 
 def _gained(check: Check) -> tuple[int, int] | None:
@@ -129,6 +140,12 @@ def _most_gained(check: Check) -> float:
     found = _gained(check)
     # Of the others nobody knows what they hide.
     return 1.0 if found is None else interval(*found)[1]
+
+
+def _likely_gain(check: Check) -> float:
+    """What a stronger attack gained on the sample, as a share, be it significant or not."""
+    found = _gained(check)
+    return 0.0 if found is None else found[0] / found[1]
 
 
 def _is_a_guess(known: int, clips: int, classes: int) -> bool:

@@ -185,6 +185,7 @@ def test_transfer_rows_are_of_the_same_clips() -> None:
         before = video.pixels.double().flatten(1) @ other.weights.detach().double().T
         assert (moved.model, moved.clip, moved.label) == ("slopes", video.index, video.label)
         assert moved.predicted == int(logits.argmax())
+        assert moved.confidence == pytest.approx(float(logits.softmax(1).max()), rel=1e-5)
         assert moved.clean == int(before.argmax())
         assert (moved.size, moved.l2, moved.attacked) == (own.size, own.l2, own.attacked)
         assert moved.gradients == 0

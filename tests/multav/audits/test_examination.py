@@ -12,7 +12,7 @@ from multav import parse_attack
 from multav.audits.examination import examine, most_passes
 from multav.audits.findings import Check
 from multav.audits.request import Checks
-from multav.audits.verdict import verdict
+from multav.audits.verdict import MEASURED_GAINS, verdict
 from tests.multav.audits.nets import CLASSES, After, Before, patterns, trained
 
 CHECKS = Checks(clips=16, more_steps=3, restarts=2, queries=30)
@@ -275,13 +275,16 @@ def test_it_costs_no_more_than_it_says() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("hardened", [False, True])
 def test_false_alarms_are_rare(hardened: bool) -> None:
-    """Over 20 samples of clips and seeds: at most two alarms of 300 questions."""
+    """Over 20 samples and seeds, at bounds where some clips are fooled and some are not: none of 240 questions.
+
+    Left out are the three checks that look for a stronger attack of the same kind: at such bounds there is one.
+    """
     net = trained(0, hardened=hardened)
+    epsilons = (0.09, 0.105, 0.12) if hardened else (0.055, 0.065, 0.075)
     alarms = [
         (seed, name)
         for seed in range(20)
-        for name in failed(
-            found_of(net, seed=seed, first=20000 + 24 * seed, epsilon=(0.03, 0.05, 0.08)[seed % 3])
-        )
+        for name in failed(found_of(net, seed=seed, first=20000 + 24 * seed, epsilon=epsilons[seed % 3]))
+        if name not in MEASURED_GAINS
     ]
-    assert len(alarms) <= 2, alarms
+    assert alarms == []
