@@ -138,9 +138,25 @@ def test_a_scan_finds_what_is_wrong(stack: Any, tmp_path: Path) -> None:
 
 def test_one_hides_its_gradients_and_one_does_not(stack: Any, tmp_path: Path, capsys: Any) -> None:
     """One audit of both: the same network, once with logits so large that the loss has no gradient."""
-    arguments = ["--server", stack.address, "audit", "--model", "loud", "--model", "camera-motion-r3d18"]
-    arguments += ["--count", "24", "--kind", "multav-linf,steps=4", "--epsilons", "multav-linf=1.004"]
-    arguments += ["--transfer", "--check-clips", "16", "--examples", "1", "--to", str(tmp_path)]
+    spec = {
+        "models": ["loud", "camera-motion-r3d18"],
+        "subset": {"count": 16},
+        "attacks": [{"kind": "multav-linf", "steps": 4}],
+        "epsilons": [1.01],
+        "transfer": True,
+        "checks": {"clips": 8, "more_steps": 3, "restarts": 2, "queries": 20},
+        "examples": 1,
+    }
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    arguments = [
+        "--server",
+        stack.address,
+        "audit",
+        "--spec",
+        str(tmp_path / "spec.json"),
+        "--to",
+        str(tmp_path),
+    ]
     code = main(arguments)
     shown = capsys.readouterr().out
     assert code == 3, shown
