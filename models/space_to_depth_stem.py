@@ -72,25 +72,23 @@ class SpaceToDepthStem(nn.Conv3d):
         self, input: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, *, across: int
     ) -> Tensor:
         """In `dtype`, channels last, by `across` blocks of a row at a time."""
-        time = self.kernel_size[0] // 2
-        # A CPU is quicker with the frames of zeros in memory, a GPU without.
-        border, padding = (0, (time, 0, 0)) if input.is_cuda else (time, (0, 0, 0))
+        stride, padding = (self.stride[0], 1, 1), (self.kernel_size[0] // 2, 0, 0)
         kernel = kept(self, ("sixteens", id(weight)), lambda: _folded_by_sixteens(weight, across))
-        blocks: Tensor = _Sixteens.apply(input, dtype, across, border)  # type: ignore[no-untyped-call]
-        return functional.conv3d(blocks, kernel, bias, (self.stride[0], 1, 1), padding)
+        blocks: Tensor = _Sixteens.apply(input, dtype, across)  # type: ignore[no-untyped-call]
+        return functional.conv3d(blocks, kernel, bias, stride, padding)
 
 
 class _Sixteens(torch.autograd.Function):
-    """(B, C, T, H, W) -> (B, n, T + 2 * border, h, w), channels last: `across` blocks of a row each, then zeros.
+    """(B, C, T, H, W) -> (B, n, T, h, w), channels last: `across` blocks of a row each, then zeros.
 
     Clips are rounded to `dtype` on the way. Where each pixel's gradient is a sum of several, they are added in float32.
     """
 
     @staticmethod
-    def forward(ctx: Any, clips: Tensor, dtype: torch.dtype, across: int, border: int) -> Tensor:
+    def forward(ctx: Any, clips: Tensor, dtype: torch.dtype, across: int) -> Tensor:
         """See the class."""
-        ctx.size, ctx.across, ctx.border = clips.shape, across, border
-        padded = functional.pad(clips.to(dtype), (*_edges(clips.shape[3:]), border, border))
+        ctx.size, ctx.across = clips.shape, across
+        padded = functional.pad(clips.to(dtype), _edges(clips.shape[3:]))
         batch, channels, frames, height, width = padded.shape
         rows, columns = height // 2, width // 2
         # In the order (B, T, rows, columns, C * 2 * 2).
@@ -106,11 +104,11 @@ class _Sixteens(torch.autograd.Function):
         return torch.cat(parts, dim=4).permute(0, 4, 1, 2, 3)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         """The gradient (B, C, T, H, W) by the clips."""
         batch, channels, frames, height, width = ctx.size
         # In the order (B, T, rows, columns, n).
-        given = gradient.permute(0, 2, 3, 4, 1).narrow(1, ctx.border, frames)
+        given = gradient.permute(0, 2, 3, 4, 1)
         rows, columns = given.shape[2], given.shape[3] + ctx.across - 1
         if ctx.across == 1:
             blocks = given.narrow(4, 0, 4 * channels)
@@ -126,7 +124,7 @@ class _Sixteens(torch.autograd.Function):
             .reshape(batch, channels, frames, 2 * rows, 2 * columns)
         )
         left, _, top, _ = _edges(ctx.size[3:])
-        return padded[..., top : top + height, left : left + width], None, None, None
+        return padded[..., top : top + height, left : left + width], None, None
 
 
 def _sixteens(channels: int, across: int) -> int:

@@ -61,8 +61,10 @@ def test_a_recording_gives_what_the_pass_gives_for_clips_and_labels_of_now(
     for ours, theirs in kept:
         torch.testing.assert_close(ours.losses, theirs.losses, rtol=1e-2, atol=1e-3)
         torch.testing.assert_close(ours.logits, theirs.logits, rtol=1e-2, atol=1e-2)
-        like = nn.functional.cosine_similarity(ours.gradient.flatten(1), theirs.gradient.flatten(1))
-        assert like.min() > 0.999
+        # Some are 0 everywhere, as DLR does not change while the label is the third.
+        largest = theirs.gradient.abs().amax((1, 2, 3, 4))
+        apart = (ours.gradient - theirs.gradient).abs().amax((1, 2, 3, 4))
+        assert (apart <= 0.05 * largest).all()
 
 
 @on_a_gpu
@@ -94,7 +96,7 @@ def test_targets_early_stop_and_a_label_out_of_range() -> None:
     for _ in range(3):
         craft(model, clips, labels, attack)
     with pytest.raises(ValueError, match="label 5 is out of range: the model has 5 classes"):
-        craft(model, clips, labels + 1, attack)
+        craft(model, clips, labels + 2, attack)
     # The device is still of use.
     craft(model, clips, labels, attack)
 
