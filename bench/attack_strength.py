@@ -1,7 +1,7 @@
 """How strong the attacks under a ratio bound are: robust accuracy of the demo model, attack by attack.
 
     python bench/attack_strength.py [--clips 500] [--epsilons 1.005 1.01 1.02 1.04] [--steps 50] [--precision bfloat16]
-        [--only TEXT]
+        [--only TEXT] [--device cuda]
 
 Held-out clips of the built-in set, label: the truth. Each row is one attack, each column one epsilon; the figures are
 the per cent of the clips on which the model is still right (fewer is a stronger attack). The fixed-step attack of T
@@ -37,15 +37,16 @@ def main() -> None:
     parser.add_argument("--precision", default="float32", help="of the gradients: float32, bfloat16 or auto")
     parser.add_argument("--only", default="", help="rows whose names hold this")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    model = load(CHECKPOINT)
+    model = multav.prepare(load(CHECKPOINT).to(options.device))
     geometry = model.geometry
     made = camera_motion_clips(
         range(options.clips), seed=SEED, frames=geometry.frames, pixels=geometry.short_side
     )
-    clips = torch.from_numpy(made.pixels).float().div_(255)
-    labels = torch.from_numpy(made.labels)
+    clips = torch.from_numpy(made.pixels).float().div_(255).to(options.device)
+    labels = torch.from_numpy(made.labels).to(options.device)
     names = [
         name for name in attacks(options.epsilons[0], options.steps, options.additive) if options.only in name
     ]

@@ -18,11 +18,12 @@ Attack = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Victim:
-    """A network from clips of `shape` (3, T, H, W) to `classes` logits."""
+    """A network from clips of `shape` (3, T, H, W) to `classes` logits, on `device`."""
 
     network: nn.Module
     shape: tuple[int, ...]
     classes: int
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def foolbox_pgd(victim: Victim, setting: Setting) -> Attack:
         from foolbox import attacks, criteria
         from foolbox.models.pytorch import PyTorchModel
 
-    model = PyTorchModel(victim.network, bounds=(0, 1), device="cpu")
+    model = PyTorchModel(victim.network, bounds=(0, 1), device=victim.device)
     kind = attacks.LinfPGD if setting.norm == "linf" else attacks.L2PGD
     attack = kind(abs_stepsize=setting.step_size, steps=setting.steps, random_start=False)
 
@@ -110,7 +111,7 @@ def art_pgd(victim: Victim, setting: Setting) -> Attack:
         input_shape=victim.shape,
         nb_classes=victim.classes,
         clip_values=(0.0, 1.0),
-        device_type="cpu",
+        device_type="cpu" if victim.device == "cpu" else "gpu",
     )
     attack = ProjectedGradientDescentPyTorch(
         classifier,
@@ -122,8 +123,8 @@ def art_pgd(victim: Victim, setting: Setting) -> Attack:
     )
 
     def run(clips: Tensor, labels: Tensor) -> Tensor:
-        made = attack.generate(clips.numpy(), labels.numpy())
-        return torch.from_numpy(made)
+        made = attack.generate(clips.cpu().numpy(), labels.cpu().numpy())
+        return torch.from_numpy(made).to(clips.device)
 
     return run
 

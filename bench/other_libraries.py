@@ -1,12 +1,14 @@
 """The same PGD by this library and by three others: how long each takes, and how far apart the results are.
 
     python bench/other_libraries.py [--norms linf l2] [--steps 10] [--batch 1 4] [--repeats 3] [--frozen] [--json FILE]
+        [--device cuda] [--precision auto] [--unprepared]
 
-All attack the same clips on the same 3D ResNet-18 (full width, 16x112x112, float32) from the clean clip, with the
-same bound, step size and number of steps. The others get the plain network (ordinary convolutions everywhere), this
-library both that and the network as shipped. All take turns; `times` is the median over the rounds of the seconds
-divided by those of this library within a round: of the network as shipped, and of the plain one. Objects are made
-before the clock starts.
+All attack the same clips on the same 3D ResNet-18 (full width, 16x112x112) from the clean clip, with the same bound,
+step size and number of steps. The others get the plain network (ordinary convolutions everywhere) in float32, this
+library both that and the network as shipped: with gradients in `--precision`, and prepared (`multav.prepare`) as a
+worker's networks are, unless `--unprepared` says otherwise. All take turns; `times` is the median over the rounds of
+the seconds divided by those of this library within a round: of the network as shipped, and of the plain one. Objects
+are made before the clock starts.
 
 `furthest` is the largest difference of a value from this library's result on the plain network, `apart` the share of
 the values that differ by more than 1e-6, and `loss` the mean cross-entropy that the plain network has on the result.
@@ -24,7 +26,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import torch
 from conditions import conditions, in_one_line
@@ -35,10 +37,14 @@ from torch.nn import functional
 from turns import CLOCKS, in_turn
 
 import multav
+from multav.precision import Precision, gradient_type
 from worker.memory import keep_large_buffers
 
-BARS: Final = {"art": 1.9, "foolbox": 1.9, "torchattacks": 1.3}
-"""How many times as long each library should take at least, with linf in float32."""
+BARS: Final = {
+    None: {"art": 1.9, "foolbox": 1.9, "torchattacks": 1.3},
+    torch.bfloat16: {"art": 4.0, "foolbox": 4.0, "torchattacks": 3.0},
+}
+"""How many times as long each library should take at least, with linf, by what our gradients are computed in."""
 
 APART: Final = 1e-6
 OURS: Final = ("multav, as shipped", "multav, plain network")
@@ -73,6 +79,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--frozen", action="store_true", help="time the others on a frozen network too")
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="what is timed")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=get_args(Precision), default="float32")
+    parser.add_argument("--unprepared", action="store_true", help="promise nothing of the network")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -81,38 +90,45 @@ def main() -> None:
     missing = sorted(LIBRARIES.keys() - here)
     if missing:
         print(f"not installed and left out: {', '.join(missing)} (CONTRIBUTING.md says how)\n")
-    before = conditions()
-    print(f"{in_one_line(before)}; {options.repeats} rounds, {options.clock} time\n")
+    before = conditions(options.device)
+    print(f"{in_one_line(before)}; {options.repeats} rounds, {options.clock} time, {options.precision}\n")
     print("| attack | B | T | by | s | times as shipped | times plain | furthest | apart | loss |")
     print("|---|---|---|---|---|---|---|---|---|---|")
-    fast, plain = twins()
+    fast, plain = twins(device=options.device)
+    if not options.unprepared:
+        multav.prepare(fast)
     networks = {"": plain}
     if options.frozen:
         networks[", frozen"] = copy.deepcopy(plain).requires_grad_(False)
     found: list[Figures] = []
     for batch in options.batch:
         generator = torch.Generator().manual_seed(batch)
-        clips = torch.rand(batch, 3, options.frames, options.size, options.size, generator=generator)
+        clips = torch.rand(batch, 3, options.frames, options.size, options.size, generator=generator).to(
+            options.device
+        )
         for norm in options.norms:
             setting = setting_of(norm, options.steps)
-            ways = ours(fast, plain, setting)
+            ways = ours(fast, plain, setting, options.precision)
             for name in here:
                 for how, network in networks.items():
-                    victim = Victim(network, tuple(clips.shape[1:]), CLASSES)
+                    victim = Victim(network, tuple(clips.shape[1:]), CLASSES, options.device)
                     ways[name + how] = LIBRARIES[name](victim, setting)
-            rows = compared(ways, plain, clips, setting, options.repeats, options.clock)
+            rows = compared(ways, plain, clips, setting, options)
             print("\n".join(map(line, rows)), flush=True)
             found += rows
     print()
+    bars = BARS[gradient_type(options.precision, torch.device(options.device))]
     for figures in found:
-        if figures.norm == "linf" and figures.who in BARS:
-            print(verdict(figures))
+        if figures.norm == "linf" and figures.who in bars:
+            print(verdict(figures, bars[figures.who]))
     print(f"load at the end: {conditions()['load']}")
     if options.json:
         body = {
             "conditions": before,
             "rounds": options.repeats,
             "clock": options.clock,
+            "precision": options.precision,
+            "prepared": not options.unprepared,
             "figures": [asdict(each) for each in found],
         }
         options.json.write_text(json.dumps(body, indent=2) + "\n")
@@ -126,9 +142,9 @@ def setting_of(norm: Literal["linf", "l2"], steps: int) -> Setting:
 
 
 def ours(
-    fast: nn.Module, plain: nn.Module, setting: Setting
+    fast: nn.Module, plain: nn.Module, setting: Setting, precision: Precision
 ) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
-    """This library's attack on both networks."""
+    """This library's attack on both networks, on the plain one in float32."""
     attack = multav.parse_attack(
         {
             "kind": f"pgd-{setting.norm}",
@@ -139,7 +155,7 @@ def ours(
     )
     shipped, ordinary = OURS
     return {
-        shipped: lambda clips, labels: multav.craft(fast, clips, labels, attack).clips,
+        shipped: lambda clips, labels: multav.craft(fast, clips, labels, attack, precision=precision).clips,
         ordinary: lambda clips, labels: multav.craft(plain, clips, labels, attack).clips,
     }
 
@@ -149,8 +165,7 @@ def compared(
     plain: nn.Module,
     clips: Tensor,
     setting: Setting,
-    repeats: int,
-    clock: str,
+    options: argparse.Namespace,
 ) -> list[Figures]:
     """Run every way once to compare the results, then time them in turn."""
     with torch.no_grad():
@@ -159,7 +174,9 @@ def compared(
     if any(module.training for module in plain.modules()):
         raise SystemExit("the network was left in training mode: what follows would attack another one")
     names = list(ways)
-    turns = in_turn([partial(way, clips, labels) for way in ways.values()], repeats, clock)
+    turns = in_turn(
+        [partial(way, clips, labels) for way in ways.values()], options.repeats, options.clock, options.device
+    )
     shipped, ordinary = (names.index(name) for name in OURS)
     rows = []
     for index, name in enumerate(names):
@@ -199,9 +216,8 @@ def line(figures: Figures) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def verdict(figures: Figures) -> str:
+def verdict(figures: Figures, bar: float) -> str:
     """Whether one library takes as many times as long as it should."""
-    bar = BARS[figures.who]
     met = "met" if figures.times[0] >= bar else "missed"
     return f"B = {figures.batch}, {figures.who}: {figures.times[0]:.2f} times, at least {bar}: {met}"
 

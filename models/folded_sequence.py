@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.convolutions import Convolutions
-from models.folded_batch_norm import watched
+from multav.watched_module import watched
 
 
 class FoldedSequence(nn.Sequential):

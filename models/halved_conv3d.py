@@ -3,13 +3,17 @@
 On a CPU, torch hands a 3x3x3 convolution of one clip to a path that is up to four times slower than the one for two
 clips. Cutting the clip in two along time (or height), each half with the border that its outputs need, makes two
 clips of one: the same products, the fast path, and nothing computed twice where the cut is even.
+
+Weights that only meet the border are left out (`models.seen_taps`), on every device.
 """
 
-from typing import Final
+from typing import ClassVar, Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from models.seen_taps import seen_taps
 
 # Below so many outputs a channel, reading the weights dominates and both paths take the same time.
 _FEWEST_POSITIONS: Final = 64
@@ -21,6 +25,8 @@ class HalvedConv3d(nn.Conv3d):
     Output and gradients equal those of `nn.Conv3d` up to float rounding.
     """
 
+    takes_halves: ClassVar[bool] = True
+
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         sizes = [
             (input.shape[axis + 2] + 2 * int(self.padding[axis]) - self.kernel_size[axis])
@@ -28,10 +34,15 @@ class HalvedConv3d(nn.Conv3d):
             + 1
             for axis in range(3)
         ]
+        if 1 in sizes:
+            weight, padding = seen_taps(self, input, weight, sizes)
+            return functional.conv3d(input, weight, bias, self.stride, padding)
         if (
             input.shape[0] != 1
             or input.device.type != "cpu"
             or input.dtype != torch.float32
+            # Halves have a path of their own.
+            or torch.is_autocast_enabled("cpu")
             or sizes[0] * sizes[1] * sizes[2] < _FEWEST_POSITIONS
         ):
             whole: Tensor = super()._conv_forward(input, weight, bias)

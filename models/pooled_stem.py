@@ -7,10 +7,11 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from models.folded_batch_norm import foldable, folded, normalised, watched
+from models.folded_batch_norm import foldable, folded, normalised
 from models.rectified_max_pool import rectified_max_pool
 from models.scattered_gradient import MOST_CHANNELS, scattered_gradient
 from models.space_to_depth_stem import SpaceToDepthStem
+from multav.watched_module import watched
 
 
 def pooled_stem(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from multav.errors import MultavError
     from multav.geometry import InputGeometry
     from multav.layer_outputs import feature_maps
+    from multav.prepared_model import prepare
     from multav.video_attack import AttackOutcome, attack_video
 
 _HOMES = {
@@ -26,6 +27,7 @@ _HOMES = {
     "craft": "multav.clip_attack",
     "feature_maps": "multav.layer_outputs",
     "parse_attack": "multav.attacks.catalogue",
+    "prepare": "multav.prepared_model",
 }
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "craft",
     "feature_maps",
     "parse_attack",
+    "prepare",
 ]
 
 

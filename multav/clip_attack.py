@@ -13,6 +13,7 @@ from multav.frozen_model import frozen
 from multav.losses import likeliest_others
 from multav.objective import Evaluation
 from multav.precision import Precision, gradient_type
+from multav.prepared_model import GradientMeans
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,17 @@ def craft(
     device, and for a region that does not fit into the clips.
     """
     highest = _check(model, clips, labels, attack)
-    loss = ClipLoss(
-        _Checked(model, highest),
-        attack.loss,
-        targeted=attack.targeted,
-        dtype=_own_type(model, clips),
-        autocast=gradient_type(precision, clips.device),
-    )
+    autocast = gradient_type(precision, clips.device)
     with torch.inference_mode(False), frozen(model):
+        loss = ClipLoss(
+            model,
+            attack.loss,
+            targeted=attack.targeted,
+            dtype=_own_type(model, clips),
+            autocast=autocast,
+            means=GradientMeans.of(model, autocast, clips.device),
+            highest=highest,
+        )
         ascent = ascend(
             # Cloned, as autograd refuses labels that were made in inference mode.
             _Labelled(loss, labels.clone()),
@@ -77,7 +81,7 @@ def craft(
             first_sample=first_sample,
             on_step=on_step,
         )
-        if loss.autocast is not None and not attack.ends_with_a_score:
+        if autocast is not None and not attack.ends_with_a_score:
             last, logits = loss.score(ascent.clips, labels)
             ascent = replace(ascent, logits=logits, losses=torch.cat([ascent.losses[:-1], last[None]]))
     mask = ascent.mask
@@ -110,22 +114,6 @@ class _Labelled:
     def rivals(self, clips: Tensor, most: int) -> Sequence["_Labelled"]:
         others = likeliest_others(self.score(clips)[1], self.labels, most)
         return [replace(self, targets=targets) for targets in others]
-
-
-@dataclass(frozen=True)
-class _Checked:
-    """A model whose logits must have a place for the `highest` label."""
-
-    model: nn.Module
-    highest: int
-
-    def __call__(self, clips: Tensor) -> Tensor:
-        logits: Tensor = self.model(clips)
-        if not isinstance(logits, Tensor):
-            raise TypeError(f"the model answers a {type(logits).__name__}; expected logits (B, classes)")
-        if logits.ndim == 2 and self.highest >= logits.shape[1]:
-            raise ValueError(f"label {self.highest} is out of range: the model has {logits.shape[1]} classes")
-        return logits
 
 
 def _check(model: nn.Module, clips: Tensor, labels: Tensor, attack: AttackSpec) -> int:

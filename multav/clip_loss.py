@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from multav.attacks.spec import LossName
+from multav.captured_gradients import Pass
 from multav.free_memory import free_bytes, was_refused
 from multav.losses import LOSSES, short_of_target, toward_targets
 from multav.objective import Evaluation
+from multav.prepared_model import GradientMeans
 
 # A network that keeps more than this many times its input is looked at before many clips are put through it.
 _LARGE: Final = 200
@@ -25,8 +27,9 @@ class ClipLoss:
     """`loss` of `model`'s logits, sample by sample.
 
     With `targeted` labels are classes to reach, and the loss is for descending. `model` maps (B, 3, T, H, W) to
-    (B, classes); it gets clips of `dtype` (None: as they are). `autocast` is what gradients are computed in, None for
-    the model's own precision; without a gradient it is always the model's own.
+    (B, classes); it gets clips of `dtype` (None: as they are). It must have a class for the `highest` label. `autocast`
+    is what gradients are computed in, None for the model's own precision; without a gradient it is always the model's
+    own. `means` is what they are computed with.
 
     Clips go through the model together as far as memory allows, of which a device has `free` bytes: the size of a
     piece is planned from what one clip keeps for its gradient, and halved where memory runs out all the same.
@@ -37,6 +40,8 @@ class ClipLoss:
     targeted: bool = False
     dtype: torch.dtype | None = None
     autocast: torch.dtype | None = None
+    means: GradientMeans = field(default_factory=GradientMeans)
+    highest: int = 0
     free: Callable[[torch.device], int | None] = free_bytes
     _looked_at: int = field(default=0, init=False)
     _piece: int | None = field(default=None, init=False)
@@ -47,12 +52,9 @@ class ClipLoss:
         `labels` and `targets` are int64 (B,); with targets the labels are to be left for them.
         """
 
-        def evaluate(part: slice) -> tuple[Tensor, Tensor, Tensor]:
-            leaf = clips[part].detach().requires_grad_()
-            with torch.enable_grad():
-                losses, logits = self._losses(leaf, labels, targets, part, self.autocast)
-                (gradient,) = torch.autograd.grad(losses.sum(), leaf)
-            return losses.detach(), logits.detach(), gradient
+        def evaluate(part: slice) -> tuple[Tensor, ...]:
+            inputs = tuple(tensor[part] for tensor in (clips, labels, targets) if tensor is not None)
+            return self._recorded("gradient", self._pass, inputs) or self._pass(*inputs)
 
         if len(clips) > self._looked_at:
             self._looked_at = len(clips)
@@ -65,35 +67,69 @@ class ClipLoss:
         """Losses (B,) and logits (B, classes), without a gradient."""
 
         def evaluate(part: slice) -> tuple[Tensor, Tensor]:
-            # Not inference mode, which is no faster here: its tensors could not enter the caller's autograd.
-            with torch.no_grad():
-                return self._losses(clips[part], labels, targets, part, None)
+            inputs = tuple(tensor[part] for tensor in (clips, labels, targets) if tensor is not None)
+            losses, logits = self._recorded("score", self._look, inputs) or self._look(*inputs)
+            return losses, logits
 
         return self._in_pieces(evaluate, len(clips))
 
+    def _look(self, clips: Tensor, labels: Tensor, targets: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Losses and logits of one piece."""
+        # Not inference mode, which is no faster here: its tensors could not enter the caller's autograd.
+        with torch.no_grad():
+            return self._losses(self.model, clips, labels, targets, None)
+
+    def _pass(
+        self, clips: Tensor, labels: Tensor, targets: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Losses, logits and gradient of one piece."""
+        leaf = clips.detach().requires_grad_()
+        with torch.enable_grad():
+            losses, logits = self._losses_for_gradients(leaf, labels, targets)
+            (gradient,) = torch.autograd.grad(losses.sum(), leaf)
+        return losses.detach(), logits.detach(), gradient
+
+    def _recorded(self, name: str, run: Pass, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        """What `run` gives, from a recording where there is one."""
+        if self.means.captured is None:
+            return None
+        key = (name, self.loss, self.targeted, self.dtype, self.autocast)
+        return self.means.captured.outputs(
+            key, run, inputs, fits=lambda outputs: self.highest < outputs[1].shape[1]
+        )
+
+    def _losses_for_gradients(
+        self, clips: Tensor, labels: Tensor, targets: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        return self._losses(self.means.twin or self.model, clips, labels, targets, self.autocast)
+
     def _losses(
         self,
+        model: Callable[[Tensor], Tensor],
         clips: Tensor,
         labels: Tensor,
         targets: Tensor | None,
-        part: slice,
         autocast: torch.dtype | None,
     ) -> tuple[Tensor, Tensor]:
         with torch.autocast(clips.device.type, dtype=autocast, enabled=autocast is not None):
-            logits = self.model(clips if self.dtype is None else clips.to(self.dtype))
+            logits = model(clips if self.dtype is None else clips.to(self.dtype))
+        if not isinstance(logits, Tensor):
+            raise TypeError(f"the model answers a {type(logits).__name__}; expected logits (B, classes)")
         if logits.ndim != 2 or len(logits) != len(clips):
             raise ValueError(
                 f"the model answers {tuple(logits.shape)} to {len(clips)} clips; expected ({len(clips)}, classes)"
             )
+        if self.highest >= logits.shape[1]:
+            raise ValueError(f"label {self.highest} is out of range: the model has {logits.shape[1]} classes")
         # Cross-entropy of halves loses the small gradients.
         precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if autocast is not None:
             logits = precise
         if targets is not None:
-            return toward_targets(precise, labels[part], targets[part]), logits
+            return toward_targets(precise, labels, targets), logits
         if self.loss == "dlr" and self.targeted:
-            return short_of_target(precise, labels[part]), logits
-        return LOSSES[self.loss](precise, labels[part]), logits
+            return short_of_target(precise, labels), logits
+        return LOSSES[self.loss](precise, labels), logits
 
     def _in_pieces(self, evaluate: Callable[[slice], Parts], samples: int) -> Parts:
         """The parts of all samples; each piece half as large as one for which memory ran out."""
@@ -109,8 +145,9 @@ class ClipLoss:
             else:
                 start += size
                 continue
-            # Here the failed piece's tensors are gone: its frames went with the exception.
-            self._piece = -(-size // 2)
+            # Here the failed piece's tensors are gone: its frames went with the exception. Recordings go first.
+            if self.means.captured is None or not self.means.captured.forget():
+                self._piece = -(-size // 2)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
         if len(done) == 1:
@@ -131,10 +168,10 @@ class ClipLoss:
             kept[place] = max(kept.get(place, 0), tensor.nbytes)
             return tensor
 
-        part = slice(0, 1)
+        one = (clips[:1].detach().requires_grad_(), labels[:1], None if targets is None else targets[:1])
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             # Named, so that nothing that it keeps is freed and its place counted twice.
-            losses = self._losses(clips[part].detach().requires_grad_(), labels, targets, part, self.autocast)
+            losses = self._losses_for_gradients(*one)
             total = sum(kept.values())
         del losses
         return max(1, min(samples, int(free * _SHARE) // max(total, size)))

@@ -19,6 +19,7 @@ from multav.clip_loss import ClipLoss
 from multav.losses import likeliest_others
 from multav.objective import Evaluation
 from multav.prediction import Scorer
+from multav.prepared_model import GradientMeans
 from multav.preprocessing import Preprocessing
 from multav.quantise import LevelBounds, levels_toward
 from multav.video.picture import Picture
@@ -195,7 +196,11 @@ class Crafter:
     def _loss(self) -> ClipLoss:
         """One for all segments: what it has learnt of the memory holds for the next."""
         return ClipLoss(
-            self.scorer.model, self.attack.loss, targeted=self.attack.targeted, autocast=self.autocast
+            self.scorer.model,
+            self.attack.loss,
+            targeted=self.attack.targeted,
+            autocast=self.autocast,
+            means=GradientMeans.of(self.scorer.model, self.autocast, self.scorer.device),
         )
 
     def keeps_bound(self, segment: Segment[Any], clean: Sequence[Picture], other: Sequence[Picture]) -> bool:

@@ -16,6 +16,7 @@ from models.own_classifier import identity, load_own
 from models.pixel_classifier import PixelClassifier
 from multav.errors import BadCheckpoint, BadOwnModel, Conflict
 from multav.own_models import own_models
+from multav.prepared_model import kept_bytes, prepare
 from store import blobs, models
 from store.database import Database
 from store.models import RegisteredModel
@@ -26,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class ModelCache:
-    """Gives classifiers in eval mode with frozen parameters, on one device.
+    """Gives classifiers in eval mode with frozen parameters, on one device, prepared to be attacked again and again.
 
     It keeps at most `loaded_models` of them, and no more than `loaded_models_bytes` together; the one that was asked
     for last stays, whatever its size.
@@ -55,8 +56,10 @@ class ModelCache:
         if classifier is None:
             # Room first: the old ones and the new one are never in memory together.
             self._make_room(self._settings.loaded_models - 1, (registered.card.parameters or 0) * 4)
-            classifier = self._load(registered).to(self._device).eval()
-            classifier.requires_grad_(False)
+            # What an operator's code does in a call nobody knows: it is not recorded.
+            classifier = prepare(
+                self._load(registered).to(self._device), capture=registered.blob_id is not None
+            )
         self._loaded[registered.sha256] = classifier
         # What the card says of its size was a guess.
         self._make_room(self._settings.loaded_models, 0)
@@ -72,7 +75,7 @@ class ModelCache:
         allowed = self._settings.loaded_models_bytes - expected_bytes
         kept = 0 if expected_bytes or most < self._settings.loaded_models else 1
         while len(self._loaded) > kept and (
-            len(self._loaded) > most or sum(map(size_of, self._loaded.values())) > allowed
+            len(self._loaded) > most or sum(map(_held_bytes, self._loaded.values())) > allowed
         ):
             sha256, _ = self._loaded.popitem(last=False)
             _log.info("model %s leaves memory", sha256[:12])
@@ -118,6 +121,11 @@ def size_of(classifier: PixelClassifier) -> int:
     """Bytes of a network's tensors."""
     tensors = [*classifier.parameters(), *classifier.buffers()]
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _held_bytes(classifier: PixelClassifier) -> int:
+    """With what attacks keep beside it."""
+    return size_of(classifier) + kept_bytes(classifier)
 
 
 def warm_up(classifier: PixelClassifier) -> None:

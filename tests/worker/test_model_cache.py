@@ -10,6 +10,7 @@ import pytest
 import torch
 from sqlalchemy import update
 
+import multav
 from models.checkpoints import load
 from models.pixel_classifier import PixelClassifier
 from multav.errors import BadCheckpoint, BadOwnModel, Conflict, NotFound
@@ -63,6 +64,20 @@ def test_memory_bounds_them_as_well_as_their_number(
         cache = cache_of(settings, database, loaded_models_bytes=most_bytes, loaded_models=5)
         for name in ("a", "b"):
             cache.get(name)
+        assert cache.loaded == loaded
+
+
+def test_what_attacks_keep_beside_a_model_counts_as_well(
+    settings: Settings, database: Database, make_model: Make
+) -> None:
+    a, b = (make_model(name).sha256 for name in "ab")
+    size = size_of(cache_of(settings, database).get("a"))
+    for precision, loaded in (("float32", (a, b)), ("bfloat16", (b,))):
+        cache = cache_of(settings, database, loaded_models_bytes=size * 2 + size // 4, loaded_models=5)
+        model = cache.get("a")
+        clips, attack = torch.rand(1, 3, 4, 32, 32), multav.parse_attack({"kind": "pgd-linf", "steps": 1})
+        multav.craft(model, clips, torch.tensor([0]), attack, precision=precision)  # type: ignore[arg-type]
+        cache.get("b")
         assert cache.loaded == loaded
 
 
