@@ -11,6 +11,7 @@ from multav.audits.class_order import common_classes
 from multav.audits.reordered import in_order
 from multav.audits.request import AuditRequest
 from multav.datasets.listing import ListedVideo, Listing
+from multav.prepared_model import prepare
 from store import jobs, models, outcomes
 from store.outcomes import AuditClip
 
@@ -54,7 +55,9 @@ class AuditSubject:
     def model(self, name: str) -> nn.Module:
         """A model with its logits in the order of `classes`."""
         classifier = self.classifier(name)
-        return in_order(classifier, classifier.classes, self.classes)
+        ordered = in_order(classifier, classifier.classes, self.classes)
+        # The model itself is prepared already; a part attacks it again and again.
+        return ordered if ordered is classifier else prepare(ordered, capture=False)
 
     def clips(self, first: int = 0, last: int | None = None) -> list[AuditClip]:
         """The planned videos from position `first` up to `last`."""
