@@ -34,6 +34,13 @@ class InputGeometry(BaseModel):
             raise ValueError("std must be positive in every channel")
         return self
 
+    def same_clips(self, other: "InputGeometry") -> bool:
+        """Whether both see the same clips of a video; what they do with the pixels is their affair."""
+        return all(
+            getattr(self, name) == getattr(other, name)
+            for name in ("frames", "stride", "short_side", "height", "width")
+        )
+
     @property
     def span(self) -> int:
         """Source frames that one window covers: every phase of the stride, so `frames * stride`."""

@@ -1,5 +1,6 @@
 """The door of audits: models, dataset and attacks are checked against each other before a job is accepted."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -123,8 +124,8 @@ def _checked(session: Session, context: Context, asked: AuditRequest) -> _Checke
                     for each in error.errors
                 ]
                 raise InvalidSpec(errors[0]["detail"], errors=errors) from error
-    if asked.transfer and len(found) < 2:
-        raise _refusal("/transfer", "there is only one model: name the others that its attacks are tried on")
+    if asked.transfer:
+        _refuse_odd_sizes(found)
     clips = _clips(dataset, asked)
     pinned = asked.spelled_out().model_copy(
         update={
@@ -134,6 +135,20 @@ def _checked(session: Session, context: Context, asked: AuditRequest) -> _Checke
         }
     )
     return _Checked(pinned, found, dataset, clips)
+
+
+def _refuse_odd_sizes(found: Sequence[RegisteredModel]) -> None:
+    """A clip that was crafted on one model is shown to the others as it is: they must take it."""
+    if len(found) < 2:
+        raise _refusal("/transfer", "there is only one model: name the others that its attacks are tried on")
+    first = found[0].card.geometry
+    for model in found[1:]:
+        if not model.card.geometry.same_clips(first):
+            raise _refusal(
+                "/transfer",
+                f"models {found[0].name!r} and {model.name!r} are shown other clips (frames, stride or size differ): "
+                "what is crafted on one cannot be shown to the other",
+            )
 
 
 def _model(session: Session, name: str, index: int, sha256: str | None) -> RegisteredModel:

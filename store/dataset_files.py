@@ -2,12 +2,13 @@
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from multav.datasets.archive import unpack
-from store import blobs
+from store import blobs, datasets
 from store.database import Database
 from store.datasets import RegisteredDataset
 from store.settings import Settings
@@ -21,8 +22,9 @@ def dataset_folder(database: Database, settings: Settings, found: RegisteredData
     if found.blob_id is None:
         return None if found.root is None else Path(found.root)
     folder = settings.data_dir / "datasets" / found.blob_id
-    with _alone(folder.with_suffix(".lock")):
+    with _alone(folder.parent / ".lock"):
         if not folder.is_dir():
+            _remove_forgotten(database, folder.parent)
             fetched = folder.with_suffix(".archive")
             blobs.to_file(database, found.blob_id, fetched)
             try:
@@ -35,6 +37,15 @@ def dataset_folder(database: Database, settings: Settings, found: RegisteredData
 def unpack_archive(archive: Path, folder: Path, settings: Settings) -> None:
     """Unpack into `folder`, which is there afterwards whole or not at all. Raises `BadDataset`."""
     unpack(archive, folder, max_bytes=settings.max_dataset_bytes, max_files=settings.max_dataset_files)
+
+
+def _remove_forgotten(database: Database, folder: Path) -> None:
+    """Make room: remove what was unpacked of archives that are registered no more."""
+    with database.read() as session:
+        kept = datasets.archives(session)
+    for unpacked in folder.iterdir():
+        if unpacked.is_dir() and unpacked.name not in kept:
+            shutil.rmtree(unpacked, ignore_errors=True)
 
 
 @contextmanager

@@ -170,6 +170,11 @@ def listed(session: Session, *, limit: int = 50, cursor: str | None = None) -> P
     )
 
 
+def archives(session: Session) -> set[str]:
+    """Ids of the blobs that hold the archives of registered datasets."""
+    return set(session.scalars(select(DatasetTable.blob_id).where(DatasetTable.blob_id.is_not(None))).all())  # type: ignore[arg-type]
+
+
 def remove(session: Session, name: str) -> None:
     """Forget a dataset; files in a folder stay where they are, an uploaded archive goes.
 

@@ -179,7 +179,7 @@ def claim(session: Session, job_id: str, owner: str, lease_seconds: float) -> Cl
     if not moved:
         return None
     job = get(session, job_id)
-    if not parts(session, job_id):
+    if not _is_split(session, job_id):
         # Only a job in parts keeps what an earlier attempt did.
         _move(
             session,
@@ -227,16 +227,16 @@ def split(
     if not left:
         raise ClaimLost(f"job {claim.job_id} is no longer run by attempt {claim.attempt} of {claim.owner}")
     _record(session, claim.job_id, "split")
-    ids = [uuid.uuid4().hex for _ in pieces]
+    # All at once: there may be thousands, and expressions of SQL are worked out row by row.
+    moment = session.scalar(select(now()))
     rows = [
-        _queued(part_id, part.kind, part.spec, priority=job.priority, max_attempts=max_attempts)
-        | {"parent_id": job.id, "place": before + place}
-        for place, (part_id, part) in enumerate(zip(ids, pieces, strict=True))
+        _queued(uuid.uuid4().hex, part.kind, part.spec, priority=job.priority, max_attempts=max_attempts)
+        | {"parent_id": job.id, "place": before + place, "nudged_at": moment, "created_at": moment}
+        for place, part in enumerate(pieces)
     ]
-    for row in rows:
-        session.execute(insert(JobTable).values(row))
-    for part_id in ids:
-        _record(session, part_id, "created")
+    if rows:
+        session.execute(insert(JobTable), rows)
+        _record_parts(session, [(row["id"], 1, "queued", 0) for row in rows], "created")
 
 
 def gather(session: Session, job_id: str) -> bool:
@@ -355,11 +355,7 @@ def _revive(session: Session, job: Job, more_attempts: int) -> None:
         "max_attempts": JobTable.attempt + more_attempts,
     }
     ended = JobTable.state.in_(("failed", "cancelled"))
-    unfinished = [part.id for part in parts(session, job.id) if part.state != "succeeded"]
-    for part_id in unfinished:
-        if _move(session, [JobTable.id == part_id, ended], **again):
-            _record(session, part_id, "resumed")
-    if unfinished:
+    if _move_parts(session, job.id, [ended], "resumed", **again):
         again |= {"state": "running", "owner": None, "lease_until": None, "attempt": JobTable.attempt + 1}
     if _move(session, [JobTable.id == job.id, ended], **again):
         _record(session, job.id, "resumed")
@@ -483,11 +479,24 @@ def request_cancel(session: Session, job_id: str) -> Job:
         cancel_requested_at=now(),
     ):
         _record(session, job_id, "cancel_requested")
-        for part in parts(session, job_id):
-            if not part.finished:
-                request_cancel(session, part.id)
+        _cancel_parts(session, job_id)
         gather(session, job_id)
     return get(session, job_id)
+
+
+def _cancel_parts(session: Session, job_id: str) -> None:
+    """Cancel the parts that wait, and flag those that run."""
+    _move_parts(
+        session,
+        job_id,
+        [JobTable.state == "queued"],
+        "cancelled",
+        state="cancelled",
+        cancel_requested_at=now(),
+        finished_at=now(),
+    )
+    unflagged = [JobTable.state == "running", JobTable.cancel_requested_at.is_(None)]
+    _move_parts(session, job_id, unflagged, "cancel_requested", cancel_requested_at=now())
 
 
 def remove(session: Session, job_id: str) -> None:
@@ -634,6 +643,36 @@ def _record(session: Session, job_id: str, cause: str) -> None:
         JobTable.id, JobTable.version, JobTable.state, _literal(cause), JobTable.attempt, now()
     ).where(JobTable.id == job_id)
     session.execute(insert(JobEventTable).from_select(columns, made))
+
+
+def _move_parts(
+    session: Session, job_id: str, conditions: list[ColumnElement[bool]], cause: str, **values: Any
+) -> int:
+    """As `_move`, of all parts of a job that fulfil the conditions, with their events; how many there were."""
+    moved = session.execute(
+        update(JobTable)
+        .where(JobTable.parent_id == job_id, *conditions)
+        .values(version=JobTable.version + 1, **values)
+        .returning(JobTable.id, JobTable.version, JobTable.state, JobTable.attempt)
+        .execution_options(synchronize_session=False)
+    ).all()
+    _record_parts(session, [(row.id, row.version, row.state, row.attempt) for row in moved], cause)
+    return len(moved)
+
+
+def _record_parts(session: Session, moved: Sequence[tuple[str, int, str, int]], cause: str) -> None:
+    """The events of many transitions at once: id, version, state and attempt of each."""
+    moment = session.scalar(select(now()))
+    rows = [
+        {"job_id": part, "version": version, "state": state, "cause": cause, "attempt": attempt, "at": moment}
+        for part, version, state, attempt in moved
+    ]
+    if rows:
+        session.execute(insert(JobEventTable), rows)
+
+
+def _is_split(session: Session, job_id: str) -> bool:
+    return session.scalar(select(JobTable.id).where(JobTable.parent_id == job_id).limit(1)) is not None
 
 
 def _literal(word: str) -> ColumnElement[str]:

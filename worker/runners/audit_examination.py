@@ -69,7 +69,11 @@ def run_audit_examination(running: "RunningJob", process: "WorkerProcess") -> di
         seed=request.seed,
         precision=request.precision,
         doubts=running.job.spec["doubts"],
-        others={other: subject.model(other) for other in request.models if other != name},
+        others={
+            other: subject.model(other)
+            for other in request.models
+            if other != name and subject.classifier(other).geometry.same_clips(geometry)
+        },
         on_step=lambda _: running.check(),
     )
     with running.database.write() as session:
