@@ -131,9 +131,10 @@ def test_the_fast_form_equals_the_plain_one_in_training(name: str) -> None:
     fast = ARCHITECTURES[name](3, **SMALLEST[name])
     plain = ARCHITECTURES[name](3, plain=True, **SMALLEST[name])
     plain.load_state_dict(fast.state_dict())
-    clips = torch.rand(2, 3, 4, 16, 16)
+    # Batch norm of a few nearly equal values makes any rounding large, layer after layer.
+    clips = torch.rand(4, 3, 8, 16, 16).double()
     with torch.no_grad():
-        close(fast(clips), plain(clips), 1e-4)
+        close(fast.double()(clips), plain.double()(clips), 1e-8)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
