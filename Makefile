@@ -54,6 +54,9 @@ bench: install ## figures of bench/README.md again
 	$(RUN)/python bench/attack_strength.py
 	$(RUN)/python bench/delivery_survival.py
 	$(RUN)/python bench/service_overhead.py
+	$(RUN)/python bench/audit_scheduler.py
+	$(RUN)/python bench/audit_scaling.py
+	$(RUN)/python bench/audit_speed.py
 
 clean: ## remove everything that was made here but your data (multav-data stays)
 	rm -rf $(VENV) build dist demo-output multav-output .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
