@@ -82,7 +82,7 @@ def show_audit(result: Json, console: Console) -> None:
     for model in result["models"]:
         verdict = result["verdicts"][model["name"]]
         colour = {"robust": "green", "not robust": "red"}.get(verdict["verdict"], "yellow")
-        console.print(f"[{colour}]{escape(verdict['verdict'])}[/]: {escape(verdict['sentence'])}")
+        console.print(f"[{colour}]{escape(verdict['sentence'])}[/]")
         for check in model["checks"]:
             if check["passed"] is False:
                 console.print(f"  [yellow]{escape(check['name'])}:[/] {escape(check['detail'])}")

@@ -12,7 +12,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from multav.datasets.catalogue import Dataset, parse_dataset
+from multav.datasets.catalogue import BUILT_IN, AnyDataset, parse_dataset
 from multav.datasets.listing import Listing
 from multav.datasets.scan import dataset_sha256
 from multav.errors import BadDataset, Conflict, NotFound
@@ -23,8 +23,6 @@ from store.paging import Page, page
 from store.tables import DatasetTable
 
 Origin = Literal["shipped", "folder", "uploaded"]
-SHIPPED: Final = {"camera-motion": {"kind": "synthetic"}}
-"""Datasets that need no files, by name."""
 _MOST_NAMED: Final = 100
 
 
@@ -45,7 +43,7 @@ class RegisteredDataset:
     created_at: float
 
     @property
-    def dataset(self) -> Dataset:
+    def dataset(self) -> AnyDataset:
         """The specification."""
         return parse_dataset(self.spec)
 
@@ -84,8 +82,7 @@ def listing_of(found: RegisteredDataset, root: Path | None) -> Listing:
 
 def register_shipped(database: Database) -> None:
     """Register the datasets that need no files."""
-    for name, spec in SHIPPED.items():
-        dataset = parse_dataset(spec)
+    for name, dataset in BUILT_IN.items():
         listing = dataset.listing(Path())
         with database.write() as session:
             known = session.get(DatasetTable, name)
@@ -100,7 +97,7 @@ def register_shipped(database: Database) -> None:
 def add(
     session: Session,
     name: str,
-    dataset: Dataset,
+    dataset: AnyDataset,
     listing: Listing,
     *,
     root: str | None,

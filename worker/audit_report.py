@@ -13,7 +13,7 @@ from multav.audits.evaluation import VideoClips, attack_videos
 from multav.audits.examples import write_example
 from multav.audits.findings import Check, Verdict
 from multav.audits.logits import mean_softmax
-from multav.audits.minimum import minimum_cells
+from multav.audits.minimum import cell_of_minimum, minimum_cells
 from multav.audits.outcome import CLEAN
 from multav.audits.verdict import verdict
 from multav.datasets.clips import LoadedClip, load_clip
@@ -52,7 +52,9 @@ def report(
         classes=subject.classes,
         videos=videos,
         outcomes=columns,
-        minimum_cells=tuple(minimum_cells(request.cells).values()) if request.minimum_epsilon else (),
+        minimum_cells=[cell_of_minimum(cell) for cell in minimum_cells(request.cells).values()]
+        if request.minimum_epsilon
+        else (),
         checks=checks,
         verdicts=verdicts,
         manifest=manifest,

@@ -1,13 +1,13 @@
 """Cells that look for the smallest epsilon that fools a model. Torch-free."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from multav.audits.cells import Cell
 
-HALVINGS: Final = 8
-"""How often the interval is halved: to a 256th of what lies between nothing and the largest bound."""
-_SUFFIX: Final = "@min"
+HALVINGS: Final = 7
+"""How often the interval is halved: to a 128th of what lies between the smallest and the largest bound."""
 
 
 def minimum_cells(cells: Sequence[Cell]) -> dict[str, Cell]:
@@ -17,4 +17,9 @@ def minimum_cells(cells: Sequence[Cell]) -> dict[str, Cell]:
         known = largest.get(cell.family)
         if known is None or cell.attack.epsilon > known.attack.epsilon:
             largest[cell.family] = cell
-    return {family + _SUFFIX: cell for family, cell in largest.items()}
+    return {cell_of_minimum(cell).name: cell for cell in largest.values()}
+
+
+def cell_of_minimum(cell: Cell) -> Cell:
+    """The cell in which the smallest epsilon of a family is looked for: "multav-linf@min"."""
+    return replace(cell, name=f"{cell.family}@min")

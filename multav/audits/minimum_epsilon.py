@@ -16,6 +16,7 @@ from torch import nn
 from multav.attacks.catalogue import AnyAttack
 from multav.audits.cells import Cell, at_epsilon
 from multav.audits.evaluation import OnStep, VideoClips, attack_videos, attacked_row
+from multav.audits.minimum import HALVINGS, cell_of_minimum
 from multav.audits.outcome import CLEAN, Outcome
 from multav.precision import Precision
 
@@ -29,7 +30,7 @@ class Search:
 
     smallest: float
     largest: float
-    halvings: int = 7
+    halvings: int = HALVINGS
 
     def __post_init__(self) -> None:
         if not 0 < self.smallest < self.largest:
@@ -40,12 +41,7 @@ class Search:
             raise ValueError(f"{self.halvings} halvings find nothing: at least 1 is needed")
 
 
-def cell_of_minimum(cell: Cell) -> Cell:
-    """The cell in which the smallest epsilon of a family is looked for: "multav-linf@min"."""
-    return replace(cell, name=f"{cell.family}@min")
-
-
-def usual_search(attacks: Sequence[AnyAttack], halvings: int = 7) -> Search:
+def usual_search(attacks: Sequence[AnyAttack], halvings: int = HALVINGS) -> Search:
     """From a sixteenth of the smallest bound of `attacks` (one family) to the largest, in the rule's coordinate."""
     by_bound = sorted(attacks, key=lambda attack: attack.epsilon)
     scale = _Scale(by_bound[0])

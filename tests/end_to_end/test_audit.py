@@ -167,4 +167,9 @@ def test_an_audit_on_postgresql_by_two_workers(on_postgresql: Any, wait_for: Any
     psutil.Process(stack.part("celery").children()[0].pid).kill()
     job = stack.finished(job_id)
     assert_whole(stack, job, 24 * 6)
-    assert {each["cell"] for each in rows(stack, job_id)} >= {"multav-linf@min", "pgd-linf@min"}
+    (model,) = job["result"]["models"]
+    found = {each["cell"]: each["distribution"] for each in model["minimum_epsilons"]}
+    assert set(found) == {"multav-linf@min", "pgd-linf@min"}
+    smallest = [each for each in rows(stack, job_id) if each["cell"] == "multav-linf@min" and each["epsilon"]]
+    assert smallest
+    assert all(1 < each["epsilon"] <= 1.03 for each in smallest)
