@@ -83,7 +83,7 @@ def _template() -> Template:
     )
     words: dict[str, Any] = {
         name: getattr(wording, name)
-        for name in ("percent", "points", "span", "p_value", "number", "duration")
+        for name in ("percent", "points", "span", "p_value", "number", "plain", "duration")
     }
     environment.filters |= words | {
         "bar": lambda rate: Markup(rate_bar(rate)),

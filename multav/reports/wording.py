@@ -60,6 +60,13 @@ def number(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.4g}"
 
 
+def plain(value: float | int | str | bool | None) -> str:
+    """A finding's number as people read it: four digits of a real one, the rest as it is."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return NOTHING if value is None else str(value)
+
+
 def duration(seconds: float) -> str:
     """ "41 s", "12.5 min" or "3.2 h"."""
     if seconds < 120:
