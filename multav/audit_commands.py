@@ -24,7 +24,8 @@ def run_audit(client: Client, options: argparse.Namespace, console: Console) -> 
         job = follow(client, job, console)
     except KeyboardInterrupt:
         console.print(
-            f"the audit goes on: `multav wait {job['id']}` follows it, `multav cancel {job['id']}` ends it"
+            f"the audit goes on: `multav wait {job['id']} --to {options.to}` follows it and fetches its report, "
+            f"`multav cancel {job['id']}` ends it"
         )
         return 130
     if job["state"] != "succeeded":
@@ -33,8 +34,8 @@ def run_audit(client: Client, options: argparse.Namespace, console: Console) -> 
     show_audit(job["result"], console)
     for role, path in client.download_all(job["id"], options.to).items():
         console.print(f"  {role:<18} {path}", markup=False)
-    if options.from_manifest is not None and not _is_identical(job["result"], options, console):
-        return 4
+    if options.from_manifest is not None:
+        return 0 if _is_identical(job["result"], options, console) else 4
     return 0 if all(each["verdict"] == "robust" for each in job["result"]["verdicts"].values()) else 3
 
 

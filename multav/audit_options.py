@@ -19,8 +19,8 @@ examples:
 Everything can also be written as JSON (--spec FILE, the body of POST /v1/audits); options come on top of it.
 Ctrl-C leaves the audit running: `multav wait JOB` follows it again, `multav pause JOB` and `multav resume JOB` stop it
 and let it go on, `multav cancel JOB` ends it. A failed or cancelled audit can be resumed, too.
-exit codes: 0 robust, 1 refused or failed, 2 wrong usage, 3 not robust, undecided or not to be trusted,
-4 another outcome than the manifest says
+exit codes: 0 robust, 1 refused or failed, 2 wrong usage, 3 not robust, undecided or not to be trusted;
+with --from-manifest 0 for the same outcomes, 4 for others
 """
 
 
@@ -37,13 +37,21 @@ def add_audit(command: argparse.ArgumentParser) -> None:
     )
     source = command.add_mutually_exclusive_group()
     source.add_argument(
-        "--spec", type=Path, metavar="FILE", help="the request as JSON; options come on top of it"
+        "--spec",
+        type=Path,
+        metavar="FILE",
+        help="the request as JSON, under the options (default: options alone)",
     )
     source.add_argument(
-        "--from-manifest", type=Path, metavar="FILE", help="run the audit of a report's manifest.json again"
+        "--from-manifest",
+        type=Path,
+        metavar="FILE",
+        help="run a report's manifest.json again (default: a new audit)",
     )
     command.add_argument(
-        "--dry-run", action="store_true", help="only say what it would cost: clips, gradients, time, memory"
+        "--dry-run",
+        action="store_true",
+        help="only say what it would cost (default: run it)",
     )
     about = command.add_argument_group("what is audited")
     about.add_argument(
@@ -57,13 +65,15 @@ def add_audit(command: argparse.ArgumentParser) -> None:
     about.add_argument(
         "--count", type=int, metavar="N", help="so many videos, stratified by class (default: all)"
     )
-    about.add_argument("--per-class", type=int, metavar="N", help="so many videos of each class at most")
+    about.add_argument(
+        "--per-class", type=int, metavar="N", help="so many videos of each class at most (default: all)"
+    )
     about.add_argument(
         "--class",
         dest="classes",
         action="append",
         metavar="CLASS",
-        help="only videos of this class; repeatable",
+        help="only videos of this class; repeatable (default: all)",
     )
     about.add_argument("--subset-seed", type=int, metavar="N", help="seed of the draw of videos (default 0)")
     about.add_argument(
@@ -94,13 +104,16 @@ def add_audit(command: argparse.ArgumentParser) -> None:
         help="judge the last step alone, as the paper does (default: any step that fools the model counts)",
     )
     attacks.add_argument(
-        "--transfer", action="store_true", default=None, help="try each model's attacks on the other models"
+        "--transfer",
+        action="store_true",
+        default=None,
+        help="try each model's attacks on the other models (default: not)",
     )
     attacks.add_argument(
         "--minimum-epsilon",
         action="store_true",
         default=None,
-        help="look for the smallest epsilon that fools the model, clip by clip",
+        help="look for the smallest epsilon that fools the model, clip by clip (default: not)",
     )
     attacks.add_argument("--seed", type=int, help=f"seed of every random draw (default {_default('seed')})")
     attacks.add_argument(
@@ -144,7 +157,10 @@ def audit_spec(options: argparse.Namespace) -> dict[str, Any]:
     if options.spec is not None:
         spec = _object(options.spec)
     if options.from_manifest is not None:
-        spec = _object(options.from_manifest).get("request", {})
+        manifest = _object(options.from_manifest)
+        if not isinstance(manifest.get("request"), dict):
+            raise ValueError(f"{options.from_manifest} is no manifest of an audit: it holds no request")
+        spec = manifest["request"]
     names = ("models", "dataset", "recipe", "early_stop", "transfer", "minimum_epsilon", "seed", "precision")
     for name in (*names, "batch_size", "robust_at", "examples", "priority"):
         value = getattr(options, name)

@@ -113,12 +113,16 @@ def _wait(client: Client, options: argparse.Namespace, console: Console) -> int:
         show_failure(job, console)
         return 1
     _SHOW[job["kind"]](job["result"], console)
-    return 0
+    if options.to is not None:
+        for role, path in client.download_all(job["id"], options.to).items():
+            console.print(f"  {role:<22} {path}", markup=False)
+    verdicts = job["result"].get("verdicts", {}).values() if job["kind"] == "audit" else ()
+    return 0 if all(each["verdict"] == "robust" for each in verdicts) else 3
 
 
 def _audit(client: Client, options: argparse.Namespace, console: Console) -> int:
     try:
-        usable_folder(options.to)
+        usable_folder(options.to).mkdir(parents=True, exist_ok=True)
         for path in (options.spec, options.from_manifest):
             if path is not None:
                 existing_file(path)

@@ -79,13 +79,19 @@ def parser() -> argparse.ArgumentParser:
         (
             "wait",
             "follow a job to its end",
-            "Show a job's progress until it has ended, then its result. Its files stay with the service: "
-            "`multav job JOB` lists their addresses.",
+            "Show a job's progress until it has ended, then its result, and with --to fetch its files. Of an audit the "
+            "exit code is 3 unless every model is robust.",
         ),
     ):
-        _command(commands, name, text, description).add_argument(
-            "job", metavar="JOB", help="the job's id, as `multav attack` printed it"
-        )
+        command = _command(commands, name, text, description)
+        command.add_argument("job", metavar="JOB", help="the job's id, as it was printed when it was posted")
+        if name == "wait":
+            command.add_argument(
+                "--to",
+                type=Path,
+                metavar="FOLDER",
+                help="also fetch its files into this folder (default: leave them)",
+            )
     _command(
         commands,
         "kinds",

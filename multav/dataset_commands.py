@@ -53,14 +53,14 @@ def add_datasets(datasets: argparse.ArgumentParser, command: Command) -> None:
         default=[],
         type=setting,
         metavar="NAME=VALUE",
-        help="a field of the kind, as split=1 (docs/datasets.md); repeatable",
+        help='a field of the kind, as JSON: split=1, classes=["walk","run"] (docs/datasets.md); repeatable',
     )
     for name, text, description in (
         ("show", "show a dataset", "Show everything that is known of a dataset."),
         (
             "scan",
             "look at every video",
-            "Decode and hash every video; name what is corrupt, missing or there twice.",
+            "Decode and hash every video; name what is corrupt, missing or there twice (exit code 3 then).",
         ),
         ("delete", "forget a dataset", "Forget a dataset that no job uses. Files in a folder stay."),
     ):
@@ -122,7 +122,9 @@ def show_dataset(dataset: Json, console: Console) -> None:
     """Print what is known of a dataset as a table."""
     classes = dataset["classes"]
     more = len(classes) - _FEW
-    spec = ", ".join(f"{name}={value}" for name, value in dataset["spec"].items() if name != "kind")
+    spec = ", ".join(
+        f"{name}={value}" for name, value in dataset["spec"].items() if name != "kind" and value is not None
+    )
     rows = {
         "dataset": dataset["name"],
         "kind, origin": f"{dataset['spec']['kind']}, {dataset['origin']}",

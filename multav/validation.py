@@ -28,7 +28,14 @@ def field_errors(
     `tags` are discriminator values to leave out of the pointers; `hint` says more of a field that is not known.
     """
     found: dict[str, FieldError] = {}
-    for finding in error.errors(include_url=False, include_input=False):
+    findings = error.errors(include_url=False, include_input=False)
+    for finding in findings:
+        inside = finding["loc"]
+        if finding["type"] == "too_short" and any(
+            len(other["loc"]) > len(inside) and other["loc"][: len(inside)] == inside for other in findings
+        ):
+            # Its entries are wrong, and so none of them counted.
+            continue
         pointer = pointer_of(part for part in finding["loc"] if part not in tags)
         detail = _in_words(finding, hint)
         if pointer in found and detail not in found[pointer]["detail"]:

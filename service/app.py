@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service import artifacts, attack_kinds, attacks, audits, datasets, health, jobs, models, problems, videos
-from service.context import Context
+from service.context import Context, refuse_nul
 from service.problems import Problem
 from service.uploads import UploadLimit
 from store.database import Database
@@ -45,7 +45,13 @@ def create_app(settings: Settings) -> FastAPI:
         queue.close()
         database.close()
 
-    app = FastAPI(title="multav", version="0.1.0", description=_DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(
+        title="multav",
+        version="0.1.0",
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        dependencies=[Depends(refuse_nul)],
+    )
     app.state.context = Context(
         settings,
         database,

@@ -1,6 +1,6 @@
 """The door of audits: models, dataset and attacks are checked against each other before a job is accepted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -50,9 +50,9 @@ def accept_audit(context: Context, body: Any, key: str | None) -> Accepted:
         with context.database.write() as session:
             refuse_when_full(session, context.settings.max_queued_jobs)
             # They may have been deleted since they were looked up; from here on they cannot be until the job is there.
-            for name in request.models:
-                models.hold(session, name)
-            datasets.hold(session, request.dataset)
+            for index, name in enumerate(request.models):
+                _held(models.hold, session, name, f"/models/{index}")
+            _held(datasets.hold, session, request.dataset, "/dataset")
             uses: list[jobs.Use] = [("model", name) for name in request.models]
             job = jobs.create(
                 session,
@@ -169,6 +169,14 @@ def _dataset(session: Session, asked: AuditRequest) -> RegisteredDataset:
     if asked.dataset_sha256 not in (None, dataset.sha256):
         raise _refusal("/dataset_sha256", f"dataset {dataset.name!r} has the SHA-256 {dataset.sha256}")
     return dataset
+
+
+def _held(hold: Callable[[Session, str], Any], session: Session, name: str, pointer: str) -> None:
+    """Keep what the job is going to use. Raises `InvalidSpec` when it was deleted meanwhile."""
+    try:
+        hold(session, name)
+    except NotFound as error:
+        raise _refusal(pointer, error.detail) from error
 
 
 def _clips(dataset: RegisteredDataset, asked: AuditRequest) -> int:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from multav.errors import MalformedRequest, NotFound
 from store.database import Database
 from store.queue import Queue
 from store.settings import Settings
@@ -28,6 +29,17 @@ def context(request: Request) -> Context:
     """The context of the application that serves the request."""
     found: Context = request.app.state.context
     return found
+
+
+def refuse_nul(request: Request) -> None:
+    """No name here holds a NUL, and PostgreSQL does not even compare with a text that does.
+
+    Raises `NotFound` for one in the path, and `MalformedRequest` for one in the query.
+    """
+    if "\0" in request.url.path or "%00" in request.url.path:
+        raise NotFound("there is nothing whose name holds a NUL")
+    if "%00" in request.url.query:
+        raise MalformedRequest("the query holds a NUL (%00): leave it out")
 
 
 InContext = Annotated[Context, Depends(context)]

@@ -98,7 +98,7 @@ def _register(
             listing,
             root=None if root is None or blob is not None else str(root),
             blob=blob,
-            origin="folder" if blob is None else "uploaded",
+            origin="made" if not dataset.needs_root else "folder" if blob is None else "uploaded",
         )
         if key is not None:
             # Whoever else used the key in this moment registered the same.
@@ -138,18 +138,19 @@ def _allowed(context: Context, asked: DatasetUpload, dataset: Dataset) -> Path |
     try:
         top = allowed.resolve(strict=True)
     except OSError as error:
-        raise BadDataset(f"the allowed folder of datasets is not there: {error.strerror}") from error
+        raise BadDataset(f"the folder of MULTAV_DATASETS_DIR is not there: {error.strerror}") from error
     if "\0" in asked.root:
         raise _refusal("/root", "a path holds no NUL")
     try:
         root = (top / asked.root).resolve()
+        is_folder = root.is_dir()
     except (OSError, RuntimeError) as error:
-        raise _refusal("/root", f"{asked.root!r} cannot be followed") from error
+        raise _refusal("/root", f"{asked.root[:100]!r} cannot be followed") from error
     if not root.is_relative_to(top):
         raise _refusal(
             "/root", f"{asked.root!r} lies outside of the folder that holds this server's datasets"
         )
-    if not root.is_dir():
+    if not is_folder:
         raise _refusal("/root", f"there is no folder {asked.root!r} among this server's datasets")
     return root
 

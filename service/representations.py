@@ -118,8 +118,8 @@ class DatasetView(BaseModel):
 
     name: str
     spec: dict[str, Any] = Field(description="its kind and how that kind is read; every default spelled out")
-    origin: Literal["shipped", "folder", "uploaded"] = Field(
-        description="built in, in a folder that the server sees, or uploaded as an archive"
+    origin: Literal["shipped", "folder", "uploaded", "made"] = Field(
+        description="built in, in a folder that the server sees, uploaded as an archive, or made by a formula"
     )
     root: str | None = Field(description="the folder, below the one that the operator allows")
     sha256: str = Field(

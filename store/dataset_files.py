@@ -26,8 +26,8 @@ def dataset_folder(database: Database, settings: Settings, found: RegisteredData
         if not folder.is_dir():
             _remove_forgotten(database, folder.parent)
             fetched = folder.with_suffix(".archive")
-            blobs.to_file(database, found.blob_id, fetched)
             try:
+                blobs.to_file(database, found.blob_id, fetched)
                 unpack_archive(fetched, folder, settings)
             finally:
                 fetched.unlink(missing_ok=True)
@@ -40,12 +40,15 @@ def unpack_archive(archive: Path, folder: Path, settings: Settings) -> None:
 
 
 def _remove_forgotten(database: Database, folder: Path) -> None:
-    """Make room: remove what was unpacked of archives that are registered no more."""
+    """Make room: remove what was unpacked of archives that are registered no more, and what dead processes left."""
     with database.read() as session:
         kept = datasets.archives(session)
     for unpacked in folder.iterdir():
         if unpacked.is_dir() and unpacked.name not in kept:
             shutil.rmtree(unpacked, ignore_errors=True)
+        elif unpacked.suffix == ".archive":
+            # The lock is ours: nobody else is fetching.
+            unpacked.unlink(missing_ok=True)
 
 
 @contextmanager

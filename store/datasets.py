@@ -1,7 +1,7 @@
 """The catalogue of datasets: a specification, where the videos lie, and what is listed there.
 
-A dataset is built in (`shipped`), lies in a folder that every worker sees, or was uploaded as an archive. Its SHA-256
-stands for classes, names, labels and groups; jobs are run against that listing and no other.
+A dataset is built in (`shipped`), lies in a folder that every worker sees, was uploaded as an archive, or is made. Its
+SHA-256 stands for classes, names, labels and groups; jobs are run against that listing and no other.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from store.database import Database, now
 from store.paging import Page, page
 from store.tables import DatasetTable
 
-Origin = Literal["shipped", "folder", "uploaded"]
+Origin = Literal["shipped", "folder", "uploaded", "made"]
 _MOST_NAMED: Final = 100
 
 

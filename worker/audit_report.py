@@ -22,7 +22,7 @@ from multav.errors import BadVideo
 from multav.precision import gradient_type
 from multav.reports.example_clip import ExampleClip
 from multav.reports.manifest import DatasetIdentity, Manifest, ModelIdentity, collect
-from multav.reports.outcome_columns import OutcomeColumns
+from multav.reports.outcome_columns import Columns, OutcomeColumns
 from multav.reports.outcome_tables import write_csv, write_parquet
 from multav.reports.page import page
 from multav.reports.paper_table import latex_table, markdown_table
@@ -68,7 +68,11 @@ def report(
 
 def _verdict(subject: AuditSubject, columns: OutcomeColumns, name: str, checks: Sequence[Check]) -> Verdict:
     clean = columns.of(name, CLEAN)
-    known = clean.right & clean.seen
+    # A video that could not be read under one attack is in no count: it stood against nothing.
+    seen = clean.seen.copy()
+    for cell in subject.request.cells:
+        seen &= columns.of(name, cell.name).seen
+    known = clean.right & seen
     right = {}
     worst = known.copy()
     for cell in subject.request.cells:
@@ -77,7 +81,7 @@ def _verdict(subject: AuditSubject, columns: OutcomeColumns, name: str, checks: 
         worst &= still
     return verdict(
         name,
-        clips=int(clean.seen.sum()),
+        clips=int(seen.sum()),
         known=int(known.sum()),
         classes=len(subject.classes),
         right=right,
@@ -120,7 +124,7 @@ def _examples(
     found: dict[str, list[ExampleClip]] = {}
     for number, name in enumerate(request.models):
         clean = columns.of(name, CLEAN)
-        cell = min(request.cells, key=lambda each: int(columns.of(name, each.name).right.sum()))
+        cell = min(request.cells, key=lambda each: _share_right(columns.of(name, each.name)))
         fooled = (
             clean.right & columns.of(name, cell.name).seen & ~columns.of(name, cell.name).right
         ).nonzero()[0]
@@ -133,6 +137,11 @@ def _examples(
             if example is not None:
                 found.setdefault(name, []).append(example)
     return found
+
+
+def _share_right(found: Columns) -> float:
+    """Of the videos that could be read."""
+    return float(found.right.sum() / max(1, found.seen.sum()))
 
 
 def _example(

@@ -11,6 +11,7 @@ run the kind's runner, with a heartbeat beside it
   └── any error ────► fail, with the problem a user can act on
 """
 
+import errno
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _RETRY_SECONDS: Final = 0.5
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 Runner = Callable[[RunningJob, "WorkerProcess"], dict[str, Any]]
 Transition = Callable[[Session, Claim], None]
@@ -189,6 +191,10 @@ def as_problem(error: Exception) -> MultavError:
     """What a user is told of an error: never a trace, always what to do."""
     if isinstance(error, MultavError):
         return error
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return DependencyDown(
+            "the worker's disk is full: make room in its data folder (MULTAV_DATA_DIR), then resume the job"
+        )
     if _is_out_of_memory(error):
         return OutOfMemory(
             "the worker ran out of memory: attack a smaller or shorter video, or one clip of it"

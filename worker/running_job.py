@@ -61,11 +61,20 @@ class RunningJob:
             return
         self._checked = moment
         if moment - self._started > self.settings.job_time_limit_seconds:
+            easier = (
+                "attack a shorter video or take fewer steps"
+                if self.job.parent_id is None
+                else "take a smaller batch_size, fewer steps or smaller checks"
+            )
             raise TimeLimit(
-                f"the job ran for more than {self.settings.job_time_limit_seconds:g} s: attack a shorter video or take "
-                "fewer steps"
+                f"{self.settings.job_time_limit_seconds:g} s have passed since the job began or last kept a result: "
+                f"{easier}, or have MULTAV_JOB_TIME_LIMIT_SECONDS raised"
             )
         self._obey()
+
+    def advanced(self) -> None:
+        """A result was kept: the time limit begins anew."""
+        self._started = time.monotonic()
 
     def give_way(self) -> None:
         """Raise `Interrupted` when somebody waits for an attack and no worker is idle: a part can go on later.

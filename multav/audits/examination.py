@@ -32,12 +32,9 @@ _DOUBTS: Final[dict[str, Callable[[Sample, Baseline], Check]]] = {
 }
 DOUBTS: Final = (*_DOUBTS, transfer.__name__)
 """Names of everything that can be asked, in the order in which it is."""
-_ALONE: Final = ("more_steps", "unbounded", "black_box")
-SHARES: Final = (
-    *((name,) for name in _ALONE),
-    tuple(name for name in DOUBTS if name not in _ALONE),
-)
-"""All doubts in shares that cost about as much each; each share begins with the attack that is doubted."""
+_QUICK: Final = tuple(doubt.__name__ for doubt in MODEL_DOUBTS)
+SHARES: Final = (_QUICK, *((name,) for name in DOUBTS if name not in _QUICK))
+"""All doubts in shares that can be asked one by one; each begins with the attack that is doubted."""
 
 
 def examine(

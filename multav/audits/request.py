@@ -44,6 +44,13 @@ class Subset(BaseModel):
     )
     seed: Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)] = Field(0, description="seed of the draw")
 
+    @field_validator("classes")
+    @classmethod
+    def _once_each(cls, classes: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if classes is not None and len(set(classes)) < len(classes):
+            raise ValueError("a class is named twice: name each once")
+        return classes
+
     @model_validator(mode="after")
     def _one_size(self) -> Self:
         if self.count is not None and self.per_class is not None:

@@ -86,7 +86,7 @@ def verdict(
         return Verdict(
             verdict="robust",
             sentence=f"{model} is robust to {_cells(right)}: {_share(worst, known)} of the clips that it knows stay "
-            "right under the worst case of them all.",
+            f"right under the worst case of them all, and {100 * robust_at:g} % were asked for.",
             because=(*counted, *_asked(checks), *doubts, *unasked),
         )
     needed = clips_needed(worst, known, clips, robust_at)

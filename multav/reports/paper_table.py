@@ -96,9 +96,9 @@ def _heading(summary: Summary) -> list[str]:
 
 
 def _caption(summary: Summary) -> str:
-    grouped = f" in {summary.groups} groups" if summary.groups < summary.videos else ""
+    grouped = f" in {summary.groups_read} groups" if summary.groups_read < summary.read else ""
     return (
-        f"Accuracy in % on {summary.videos} videos{grouped}, clean and under each attack at its bound, over all videos "
+        f"Accuracy in % on {summary.read} videos{grouped}, clean and under each attack at its bound, over all videos "
         f"that could be read, with Wilson intervals at {100 * summary.level:.0f} %."
         + ("" if summary.complete else " The audit is not complete.")
     )

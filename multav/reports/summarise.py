@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from multav.audits.cells import Cell
 from multav.audits.findings import Check, Verdict
-from multav.audits.outcome import Outcome
+from multav.audits.outcome import CLEAN, Outcome
 from multav.audits.request import AuditRequest
 from multav.datasets.listing import ListedVideo
 from multav.reports.cell_description import described
@@ -63,6 +64,8 @@ def summarise(
         )
         for name in names
     )
+    read = _read(names, columns, groups)
+    seen = Groups([video.group for video, there in zip(videos, read, strict=True) if there])
     return Summary(
         unit=UNIT,
         level=LEVEL,
@@ -72,6 +75,8 @@ def summarise(
         ),
         videos=len(videos),
         groups=groups.count,
+        read=seen.clips,
+        groups_read=seen.count,
         resamples=RESAMPLES,
         class_names=tuple(classes),
         cells=tuple(map(described, cells)),
@@ -79,7 +84,7 @@ def summarise(
         comparisons=tuple(comparisons(names, cells, columns, groups)),
         transfer=tuple(transfers(cells, columns, groups)),
         problems=tuple(_problems(videos, columns)),
-        notes=tuple(_notes(request, numbers, groups)),
+        notes=tuple(_notes(request, numbers, groups, seen)),
         manifest=manifest,
     )
 
@@ -114,7 +119,17 @@ def _problems(videos: Sequence[ListedVideo], columns: OutcomeColumns) -> Iterabl
         )
 
 
-def _notes(request: AuditRequest, models: Sequence[ModelNumbers], groups: Groups) -> Iterable[str]:
+def _read(names: Sequence[str], columns: OutcomeColumns, groups: Groups) -> NDArray[np.bool_]:
+    """Which videos at least one model saw; all, before anything has come."""
+    read = np.zeros(groups.clips, dtype=np.bool_)
+    for name in names:
+        read |= columns.of(name, CLEAN).seen
+    return read if read.any() else ~read
+
+
+def _notes(
+    request: AuditRequest, models: Sequence[ModelNumbers], groups: Groups, read: Groups
+) -> Iterable[str]:
     unread = max((model.unread for model in models), default=0)
     if unread:
         yield (
@@ -124,17 +139,17 @@ def _notes(request: AuditRequest, models: Sequence[ModelNumbers], groups: Groups
     missing = sum(model.missing + sum(cell.missing for cell in model.cells) for model in models)
     if missing:
         yield f"The audit is not complete: {missing} outcomes have not come, and rates are over those that have."
-    if groups.clips < _FEW_CLIPS:
-        half = rate(groups.clips // 2, groups.clips)
+    if read.clips < _FEW_CLIPS:
+        half = rate(read.clips // 2, read.clips)
         points = 100 * ((half.high or 1) - (half.low or 0)) / 2
-        yield f"With {groups.clips} videos a share near one half is known to about {points:.0f} points either way."
-    if not groups.alone:
+        yield f"With {read.clips} videos a share near one half is known to about {points:.0f} points either way."
+    if not read.alone:
         yield (
-            f"The {groups.clips} videos come from {groups.count} groups cut from the same source. Wilson's intervals "
+            f"The {read.clips} videos come from {read.count} groups cut from the same source. Wilson's intervals "
             "take videos for independent; intervals by group do not, and are the ones to believe where they are wider."
         )
-        if groups.count < _FEW_GROUPS:
-            yield f"With {groups.count} groups even the intervals by group are too narrow: read them as lower limits."
+        if read.count < _FEW_GROUPS:
+            yield f"With {read.count} groups even the intervals by group are too narrow: read them as lower limits."
     for model in models:
         rising = [
             each.family for each in model.curves if any(rise.p < 1 - LEVEL for rise in each.curve.rises)

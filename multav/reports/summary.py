@@ -215,6 +215,8 @@ class Summary(_Part):
     groups: int = Field(
         description="groups of videos cut from the same source; intervals by group resample these"
     )
+    read: int = Field(description="videos that at least one model saw")
+    groups_read: int = Field(description="groups that these come from")
     resamples: int
     class_names: tuple[str, ...]
     cells: tuple[CellDescription, ...]

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import case, func, insert, select, update
 from sqlalchemy.orm import Session
 
+from multav.errors import Cancelled
 from store.database import now
-from store.jobs.life import claim
+from store.jobs.life import cancel_requested, claim
 from store.jobs.moves import Claim, ClaimLost, all_parts_ended, held, move, queued_row, record, record_parts
 from store.jobs.rows import get, is_paused
 from store.tables import JobTable
@@ -38,7 +39,9 @@ def claim_part(session: Session, owner: str, lease_seconds: float) -> Claim | No
 def split(
     session: Session, claim: Claim, pieces: Sequence[Part], *, total: int, unit: str, max_attempts: int
 ) -> None:
-    """Leave a running job to its parts. When all have ended, it is queued again. Raises `ClaimLost`.
+    """Leave a running job to its parts. When all have ended, it is queued again.
+
+    Raises `ClaimLost`, and `Cancelled` for a job that is to be cancelled.
 
     Parts made before stay; the new ones come behind them. `total` units of progress are counted by `count_up`.
     """
@@ -46,7 +49,7 @@ def split(
     before = session.scalar(select(func.count()).where(JobTable.parent_id == claim.job_id)) or 0
     left = move(
         session,
-        held(claim),
+        [*held(claim), JobTable.cancel_requested_at.is_(None)],
         owner=None,
         lease_until=None,
         progress_done=func.coalesce(JobTable.progress_done, 0),
@@ -54,6 +57,8 @@ def split(
         progress_unit=unit,
         progress_eta=None,
     )
+    if not left and cancel_requested(session, claim):
+        raise Cancelled
     if not left:
         raise ClaimLost(f"job {claim.job_id} is no longer run by attempt {claim.attempt} of {claim.owner}")
     record(session, claim.job_id, "split")
@@ -115,7 +120,9 @@ def count_up(session: Session, part: Claim, *, done: int, seconds_each: float | 
     running = session.scalar(
         select(func.count()).where(JobTable.parent_id == parent_id, JobTable.state == "running")
     )
-    reached = func.coalesce(JobTable.progress_done, 0) + done
+    counted = func.coalesce(JobTable.progress_done, 0) + done
+    # What a part does twice because it died in between is not counted twice.
+    reached = case((counted > JobTable.progress_total, JobTable.progress_total), else_=counted)
     eta = None
     if seconds_each is not None:
         eta = (JobTable.progress_total - reached) * seconds_each / max(1, running or 1)

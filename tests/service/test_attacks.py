@@ -47,7 +47,7 @@ def test_a_posted_video_becomes_a_queued_job(service: Any) -> None:
     assert (job["result"], job["problem"], job["artifacts"]) == (None, None, [])
     assert job["created_at"].endswith("Z")
     assert job["started_at"] is None
-    assert set(job["links"]) == {"self", "events", "cancel", "artifacts"}
+    assert set(job["links"]) == {"self", "events", "cancel", "pause", "resume", "artifacts"}
     spec = job["spec"]
     assert spec["model"] == "camera-motion-r3d18"
     assert spec["attack"] == {

@@ -91,6 +91,7 @@ def test_what_it_would_cost(service: Any) -> None:
         ({"subset": {"count": 0}}, "/subset/count", "greater than or equal to 1"),
         ({"subset": {"count": 10**6}}, "/subset/count", "are there"),
         ({"subset": {"count": 5, "per_class": 2}}, "/subset", "give one of them"),
+        ({"subset": {"classes": ["pan left", "pan left"]}}, "/subset/classes", "named twice"),
         ({"subset": {"classes": ["jumping"]}}, "/subset/classes", "has no class 'jumping'"),
         ({"transfer": True}, "/transfer", "only one model"),
         ({"robust_at": 0}, "/robust_at", "greater than 0"),
@@ -163,6 +164,23 @@ def test_outcomes_are_read_while_the_audit_runs(service: Any) -> None:
     # Its parts are nobody's business.
     assert service.client.get(f"/v1/jobs/{part.job_id}").status_code == 404
     assert service.client.post(f"/v1/jobs/{part.job_id}/cancel").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [
+        ("/v1/jobs/%00", 404),
+        ("/v1/audits/%00/outcomes", 404),
+        ("/v1/artifacts/a%00/content", 404),
+        ("/v1/videos/%00", 404),
+        ("/v1/jobs?cursor=%00", 400),
+        ("/v1/audits/x/outcomes?cell=%00", 400),
+    ],
+)
+def test_names_hold_no_nul(service: Any, address: str, status: int) -> None:
+    answer = service.client.get(address)
+    assert answer.status_code == status
+    assert answer.headers["content-type"].startswith("application/problem+json")
 
 
 def test_only_audits_have_outcomes(service: Any) -> None:

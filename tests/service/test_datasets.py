@@ -96,7 +96,9 @@ def test_a_folder_is_listed_and_registered(open_service: Any, tree: Path) -> Non
     assert len(list(tree.rglob("*.mp4"))) == 4, "files stay"
 
 
-@pytest.mark.parametrize("root", ["../forbidden", "out", "/etc", "small/../../forbidden", "nowhere", "a\0b"])
+@pytest.mark.parametrize(
+    "root", ["../forbidden", "out", "/etc", "small/../../forbidden", "nowhere", "a\0b", "x" * 300]
+)
 def test_no_folder_but_those_that_are_allowed(open_service: Any, root: str) -> None:
     answer = open_service.client.post(
         "/v1/datasets", json={"name": "x", "kind": "class-folder", "root": root}

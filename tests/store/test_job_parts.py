@@ -8,7 +8,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
 from multav.audits.outcome import Outcome
-from multav.errors import Conflict
+from multav.errors import Cancelled, Conflict
 from store import jobs, outcomes
 from store.database import Database, now
 from store.jobs import Claim, ClaimLost, Job, Part
@@ -196,6 +196,25 @@ def test_a_cancel_reaches_every_part(database: Database) -> None:
     do(database, jobs.confirm_cancel, held)
     assert do(database, jobs.gather, job_id) is False
     assert read(database, job_id).state == "cancelled"
+
+
+def test_a_job_that_is_to_be_cancelled_is_not_split(database: Database) -> None:
+    job = do(database, jobs.create, kind="audit", spec={})
+    held = do(database, jobs.claim, job.id, "planner", 60)
+    do(database, jobs.request_cancel, job.id)
+    with pytest.raises(Cancelled):
+        do(database, jobs.split, held, [Part("p", {})], total=1, unit="u", max_attempts=1)
+    assert parts(database, job.id) == []
+    do(database, jobs.confirm_cancel, held)
+    assert read(database, job.id).state == "cancelled"
+
+
+def test_progress_never_passes_its_total(database: Database) -> None:
+    job_id = split(database, number=1)
+    part = take(database)
+    do(database, jobs.count_up, part, done=7, seconds_each=None)
+    do(database, jobs.count_up, part, done=7, seconds_each=None)
+    assert read(database, job_id).done == 10
 
 
 def test_a_cancel_between_two_parts_ends_the_job_at_once(database: Database) -> None:

@@ -58,10 +58,13 @@ def run_audit(running: "RunningJob", process: "WorkerProcess") -> dict[str, Any]
 def _begin(running: "RunningJob", subject: AuditSubject) -> None:
     """Choose the videos and leave the audit to parts."""
     request = subject.request
+    # As the folder is now: what was listed before may have changed.
+    subject.process.datasets.get(request.dataset, request.dataset_sha256, anew=True)
     asked = request.subset.model_dump(exclude={"classes"}) | {"classes": request.subset.classes}
     videos = subset(subject.listing, **asked)
     if not videos:
         raise InvalidSpec("the subset holds no video")
+    running.check()
     clips = [
         AuditClip(position, video.index, video.name, video.label, video.group)
         for position, video in enumerate(videos)
@@ -85,7 +88,7 @@ def _begin(running: "RunningJob", subject: AuditSubject) -> None:
             running.claim,
             pieces,
             total=len(clips) * len(request.models) * len(columns),
-            unit="outcomes",
+            unit="results",
             max_attempts=running.settings.max_attempts,
         )
     raise LeftToParts
@@ -107,7 +110,7 @@ def _leave(running: "RunningJob", pieces: Sequence[Part], *, total: int) -> None
             running.claim,
             pieces,
             total=total,
-            unit="outcomes",
+            unit="results",
             max_attempts=running.settings.max_attempts,
         )
     raise LeftToParts

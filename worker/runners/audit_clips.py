@@ -6,7 +6,7 @@ goes on where it was.
 
 import logging
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 KIND: Final = "audit-clips"
 _RETRY_SECONDS: Final = 0.5
+# What the confidence in the same clip may differ by from one machine to another.
+_ROUNDING: Final = 0.01
 _log = logging.getLogger(__name__)
 
 
@@ -44,6 +46,10 @@ def columns(request: AuditRequest) -> tuple[str, ...]:
     """What is found of every video: clean, under each attack, and with the smallest bound of each family."""
     minimum = minimum_cells(request.cells) if request.minimum_epsilon else {}
     return (CLEAN, *(cell.name for cell in request.cells), *minimum)
+
+
+def _is_close(one: float | None, other: float | None) -> bool:
+    return one is not None and other is not None and abs(one - other) < _ROUNDING
 
 
 class _Part:
@@ -120,7 +126,12 @@ class _Part:
             ]
             self._save([*found, *problems])
 
-        clean = self._clean(model, videos, batch, columns, keep)
+        if CLEAN in columns:
+            clean = clean_outcomes(model, self._name, videos) if videos else []
+            keep(CLEAN, clean)
+        else:
+            clean = self._kept_clean(model, videos, bad)
+            videos = [video for video in videos if video.index not in bad]
         for column in columns:
             if column == CLEAN:
                 continue
@@ -132,24 +143,28 @@ class _Part:
             keep(column, found)
             self._running.give_way()
 
-    def _clean(
-        self,
-        model: nn.Module,
-        videos: Sequence[VideoClips],
-        batch: Sequence[AuditClip],
-        columns: Sequence[str],
-        keep: Callable[[str, list[Outcome]], None],
+    def _kept_clean(
+        self, model: nn.Module, videos: Sequence[VideoClips], bad: dict[int, str]
     ) -> list[Outcome]:
-        """The clean rows of a batch, kept already or made now."""
-        if CLEAN not in columns:
-            with self._running.database.read() as session:
-                kept = outcomes.of_cell(
-                    session, self._subject.audit_id, self._name, CLEAN, [clip.clip for clip in batch]
+        """The clean rows that an earlier attempt kept, of the videos that are still what they were.
+
+        The others join the `bad`: one that could not be read then, and one that is another video now, whose wrong
+        prediction would pass for an attack's success.
+        """
+        with self._running.database.read() as session:
+            kept = {
+                row.clip: row
+                for row in outcomes.of_cell(
+                    session, self._subject.audit_id, self._name, CLEAN, [video.index for video in videos]
                 )
-            return [row for row in kept if row.problem is None]
-        found = clean_outcomes(model, self._name, videos) if videos else []
-        keep(CLEAN, found)
-        return found
+            }
+        for now in clean_outcomes(model, self._name, videos) if videos else []:
+            then = kept[now.clip]
+            if then.problem is not None:
+                bad[now.clip] = then.problem
+            elif now.predicted != then.predicted or not _is_close(now.confidence, then.confidence):
+                bad[now.clip] = "the file holds another video than when its clean clip was looked at"
+        return [row for row in kept.values() if row.clip not in bad]
 
     def _attacked(
         self,
@@ -208,6 +223,7 @@ class _Part:
                     # Written, though nobody said so.
                     return
             else:
+                self._running.advanced()
                 return
 
     def _are_kept(self, found: Sequence[Outcome]) -> bool:

@@ -89,4 +89,9 @@ def _strongest(subject: AuditSubject, rows: Mapping[str, Sequence[Outcome]]) -> 
     """Of the attacks on whole clips (of all, where there is none) the one that fools the model most often."""
     cells = subject.request.cells
     whole = [cell for cell in cells if cell.attack.region.name == "whole-clip"] or list(cells)
-    return min(whole, key=lambda cell: sum(row.right for row in rows[cell.name]))
+
+    def share_right(cell: Cell) -> float:
+        read = [row for row in rows[cell.name] if row.problem is None]
+        return sum(row.right for row in read) / max(1, len(read))
+
+    return min(whole, key=share_right)

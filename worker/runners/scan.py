@@ -17,7 +17,7 @@ _MOST_NAMED: Final = 100
 def run_scan(running: "RunningJob", process: "WorkerProcess") -> dict[str, Any]:
     """Counts, and the first of what is wrong; the whole of it is in the artifacts."""
     spec = running.job.spec
-    listing = process.datasets.get(spec["dataset"], spec["dataset_sha256"])
+    listing = process.datasets.get(spec["dataset"], spec["dataset_sha256"], anew=True)
     pace = Pace(len(listing.videos), "videos", running.report)
     found = scan(
         listing,
