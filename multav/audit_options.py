@@ -107,7 +107,7 @@ def add_audit(command: argparse.ArgumentParser) -> None:
         "--transfer",
         action="store_true",
         default=None,
-        help="try each model's attacks on the other models (default: not)",
+        help="try each model's attacks on the others (default: not)",
     )
     attacks.add_argument(
         "--minimum-epsilon",

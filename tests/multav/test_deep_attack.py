@@ -258,7 +258,13 @@ REGIONS = {
 }
 
 
-@pytest.mark.parametrize("kind", ATTACKS)
+# One of each rule, ball and region; the others only in `make test-all`, as they take a minute together.
+QUICK = ("multav-linf", "pgd-l2", "multav-roa", "spa")
+
+
+@pytest.mark.parametrize(
+    "kind", [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in ATTACKS]
+)
 def test_every_kind(kind: str, model: Filter, bright: Path, tmp_path: Path) -> None:
     attack = {"kind": kind, "steps": 2, **REGIONS.get(kind, {})}
     result = multav.attack_video(bright, model, attack, folder=tmp_path, **DEEP).result

@@ -464,8 +464,8 @@ def test_memory_does_not_grow_with_the_video(tmp_path: Path) -> None:
         )
         return float(done.stdout)
 
-    short, long = peak(24), peak(480)
-    # 456 more frames of 320x240 would be 105 MB as bytes and 420 MB as floats.
+    short, long = peak(24), peak(300)
+    # 276 more frames of 320x240 would be 64 MB as bytes and 254 MB as floats.
     assert long < short + 40
 
 
@@ -563,8 +563,20 @@ def test_a_bound_on_whole_clips_means_the_same_at_every_size(
     assert moved[0] == pytest.approx(moved[1], abs=2.5)
 
 
-@pytest.mark.parametrize("kind", ATTACKS)
-@pytest.mark.parametrize("domain", ["source", "model_input"])
+# On the model's own clips every kind is tested by `craft`; here one of each region is enough for every run.
+QUICK = ("multav-linf", "roa", "multav-af", "spa")
+
+
+@pytest.mark.parametrize(
+    ("domain", "kind"),
+    [
+        (domain, kind)
+        if domain == "source" or kind in QUICK
+        else pytest.param(domain, kind, marks=pytest.mark.slow)
+        for domain in ("source", "model_input")
+        for kind in ATTACKS
+    ],
+)
 def test_every_kind_on_a_file(kind: str, domain: str, video: Path, model: Filter, tmp_path: Path) -> None:
     attack = {"kind": kind, "steps": 2, **SMALL_REGIONS.get(kind, {})}
     outcome = multav.attack_video(video, model, attack, domain=domain, output="ffv1-mkv", folder=tmp_path)
