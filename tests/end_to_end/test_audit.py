@@ -160,13 +160,13 @@ def test_an_attack_does_not_wait_for_an_audit(stack: Any, video: Path, wait_for:
 
 def test_an_audit_on_postgresql_by_two_workers(on_postgresql: Any, wait_for: Any) -> None:
     stack = on_postgresql
-    job_id = stack.client.audit({**SMALL, "subset": {"count": 24}, "batch_size": 2, "minimum_epsilon": True})[
+    job_id = stack.client.audit({**SMALL, "subset": {"count": 12}, "batch_size": 2, "minimum_epsilon": True})[
         "id"
     ]
     until(stack, wait_for, job_id, 10)
     psutil.Process(stack.part("celery").children()[0].pid).kill()
     job = stack.finished(job_id)
-    assert_whole(stack, job, 24 * 6)
+    assert_whole(stack, job, 12 * 6)
     (model,) = job["result"]["models"]
     found = {each["cell"]: each["distribution"] for each in model["minimum_epsilons"]}
     assert set(found) == {"multav-linf@min", "pgd-linf@min"}
