@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 KIND: Final = "audit-clips"
 _RETRY_SECONDS: Final = 0.5
 # What the confidence in the same clip may differ by from one machine to another.
-_ROUNDING: Final = 0.01
+_ROUNDING: Final = 0.002
 _log = logging.getLogger(__name__)
 
 
