@@ -73,11 +73,13 @@ class _Part:
         batches = [clips[start : start + size] for start in range(0, len(clips), size)]
         missing = [(batch, columns) for batch in batches if (columns := self._missing(batch, done))]
         model = self._subject.model(self._name)
-        others = {name: self._subject.model(name) for name in self._request.models if name != self._name}
+        # Only then: each of them takes memory.
+        tried_on = self._request.models if self._request.transfer else ()
+        others = {name: self._subject.model(name) for name in tried_on if name != self._name}
         with closing(self._loaded([clip for batch, _ in missing for clip in batch])) as loaded:
             for batch, columns in missing:
                 pairs = list(islice(loaded, len(batch)))
-                self._batch(model, others if self._request.transfer else {}, batch, columns, pairs)
+                self._batch(model, others, batch, columns, pairs)
         self._note_speed()
         return {"batches": len(missing), "gradients": self._gradients, "seconds": self._seconds}
 
