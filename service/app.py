@@ -22,8 +22,8 @@ _BESIDE_THE_FILE = 2**16
 _DESCRIPTION = """\
 POST a video, get its adversarial version, verified after encoding. Attacks are multiplicative (MultAV, under a
 ratio bound) or additive. Every error is `application/problem+json` with a stable `code`. Every POST takes an
-`Idempotency-Key` (but cancelling, which may be repeated as it is): the same key and request give the first answer
-again, for a day.
+`Idempotency-Key` (but cancelling, pausing and resuming, which may be repeated as they are): the same key and request
+give the first answer again, for a day.
 """
 
 

@@ -12,7 +12,8 @@ from multav.audits.estimate import AuditEstimate, estimate
 from multav.audits.request import PRIORITIES, AuditRequest
 from multav.errors import FieldError, InvalidSpec, NotFound
 from service.context import Context
-from service.door import Accepted, AnsweredMeanwhile, refuse_when_full
+from service.door import queued, refuse_when_full
+from service.once import Accepted, Once
 from store import datasets, idempotency, jobs, models, speeds, workers
 from store.datasets import RegisteredDataset
 from store.models import RegisteredModel
@@ -38,38 +39,31 @@ def accept_audit(context: Context, body: Any, key: str | None) -> Accepted:
     Raises `InvalidSpec`, `QueueFull`, `IdempotencyMismatch`.
     """
     asked = AuditRequest.parse(body)
-    digest = idempotency.request_hash(asked.model_dump(mode="json"))
-    if key is not None:
-        with context.database.read() as session:
-            first = idempotency.answered(session, key, AUDITS_ROUTE, digest)
-        if first is not None:
-            return Accepted(first, replayed=True)
+    once = Once(context, AUDITS_ROUTE, key, idempotency.request_hash(asked.model_dump(mode="json")))
+    first = once.before()
+    if first is not None:
+        return first
     with context.database.read() as session:
         request = _checked(session, context, asked).request
-    try:
-        with context.database.write() as session:
-            refuse_when_full(session, context.settings.max_queued_jobs)
-            # They may have been deleted since they were looked up; from here on they cannot be until the job is there.
-            for index, name in enumerate(request.models):
-                _held(models.hold, session, name, f"/models/{index}")
-            _held(datasets.hold, session, request.dataset, "/dataset")
-            uses: list[jobs.Use] = [("model", name) for name in request.models]
-            job = jobs.create(
-                session,
-                kind="audit",
-                spec=request.model_dump(mode="json"),
-                uses=[*uses, ("dataset", request.dataset)],
-                priority=PRIORITIES[request.priority],
-                max_attempts=context.settings.max_attempts,
-            )
-            if key is not None and not idempotency.remember(session, key, AUDITS_ROUTE, digest, job.id):
-                raise AnsweredMeanwhile
-    except AnsweredMeanwhile:
-        with context.database.read() as session:
-            first = idempotency.answered(session, str(key), AUDITS_ROUTE, digest)
-        return Accepted(str(first), replayed=True)
-    context.queue.nudge(job.id, job.kind)
-    return Accepted(job.id, replayed=False)
+
+    def create(session: Session) -> tuple[str, bool]:
+        refuse_when_full(session, context.settings.max_queued_jobs)
+        # They may have been deleted since they were looked up; from here on they cannot be until the job is there.
+        for index, name in enumerate(request.models):
+            _held(models.hold, session, name, f"/models/{index}")
+        _held(datasets.hold, session, request.dataset, "/dataset")
+        uses: list[jobs.Use] = [("model", name) for name in request.models]
+        job = jobs.create(
+            session,
+            kind="audit",
+            spec=request.model_dump(mode="json"),
+            uses=[*uses, ("dataset", request.dataset)],
+            priority=PRIORITIES[request.priority],
+            max_attempts=context.settings.max_attempts,
+        )
+        return job.id, True
+
+    return queued(context, once.make(create), "audit")
 
 
 def estimate_audit(context: Context, body: Any) -> AuditEstimate:

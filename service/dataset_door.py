@@ -4,19 +4,22 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError
+from sqlalchemy.orm import Session
 
 from multav.attacks.catalogue import in_words
 from multav.datasets.catalogue import Dataset, parse_dataset
 from multav.errors import BadDataset, FieldError, InvalidSpec
 from multav.validation import field_errors
 from service.context import Context
-from service.door import Accepted, refuse_when_full
+from service.door import queued, refuse_when_full
+from service.once import Accepted, Once
 from service.uploads import Submission
 from store import blobs, datasets, idempotency, jobs
 from store.blobs import Blob
 from store.dataset_files import unpack_archive
 
 ROUTE: Final = "POST /v1/datasets"
+SCANS_ROUTE: Final = "POST /v1/datasets/{name}/scan"
 
 
 class DatasetUpload(BaseModel):
@@ -34,24 +37,23 @@ class DatasetUpload(BaseModel):
 
 
 def accept_dataset(context: Context, submission: Submission, key: str | None) -> Accepted:
-    """List a dataset and register it; the name as `subject`.
+    """List a dataset and register it; the dataset as `subject`.
 
     Raises `InvalidSpec`, `BadDataset`, `Conflict`, `IdempotencyMismatch`.
     """
     asked, dataset = _parsed(submission.spec)
-    digest = idempotency.request_hash(
+    meaning = idempotency.request_hash(
         asked.model_dump(mode="json"),
         dataset.model_dump(mode="json"),
         submission.upload.sha256 if submission.upload else None,
     )
-    if key is not None:
-        with context.database.read() as session:
-            first = idempotency.answered(session, key, ROUTE, digest)
-        if first is not None:
-            return Accepted(datasets.name_in(first), replayed=True)
+    once = Once(context, ROUTE, key, meaning)
+    first = once.before()
+    if first is not None:
+        return first
     if submission.upload is None:
         root = _allowed(context, asked, dataset)
-        return _register(context, asked.name, dataset, root, None, key, digest)
+        return _register(once, asked.name, dataset, root, None)
     if asked.root is not None:
         raise _refusal("/root", "an archive brings its videos with it: leave root out")
     if not dataset.needs_root:
@@ -61,12 +63,17 @@ def accept_dataset(context: Context, submission: Submission, key: str | None) ->
         unpack_archive(submission.upload.path, unpacked, context.settings)
         with submission.upload.path.open("rb") as file:
             blob = blobs.write(context.database, file)
-        return _register(context, asked.name, dataset, unpacked, blob, key, digest)
+        return _register(once, asked.name, dataset, unpacked, blob)
 
 
-def accept_scan(context: Context, name: str) -> Accepted:
-    """Queue the integrity scan of a dataset. Raises `NotFound` and `QueueFull`."""
-    with context.database.write() as session:
+def accept_scan(context: Context, name: str, key: str | None) -> Accepted:
+    """Queue the integrity scan of a dataset. Raises `NotFound`, `QueueFull` and `IdempotencyMismatch`."""
+    once = Once(context, SCANS_ROUTE, key, idempotency.request_hash(name))
+    first = once.before()
+    if first is not None:
+        return first
+
+    def create(session: Session) -> tuple[str, bool]:
         refuse_when_full(session, context.settings.max_queued_jobs)
         dataset = datasets.hold(session, name)
         job = jobs.create(
@@ -76,21 +83,15 @@ def accept_scan(context: Context, name: str) -> Accepted:
             uses=[("dataset", dataset.name)],
             max_attempts=context.settings.max_attempts,
         )
-    context.queue.nudge(job.id, job.kind)
-    return Accepted(job.id, replayed=False)
+        return job.id, True
+
+    return queued(context, once.make(create), "scan")
 
 
-def _register(
-    context: Context,
-    name: str,
-    dataset: Dataset,
-    root: Path | None,
-    blob: Blob | None,
-    key: str | None,
-    digest: str,
-) -> Accepted:
+def _register(once: Once, name: str, dataset: Dataset, root: Path | None, blob: Blob | None) -> Accepted:
     listing = dataset.listing(root or Path())
-    with context.database.write() as session:
+
+    def create(session: Session) -> tuple[str, bool]:
         _, new = datasets.add(
             session,
             name,
@@ -100,10 +101,9 @@ def _register(
             blob=blob,
             origin="made" if not dataset.needs_root else "folder" if blob is None else "uploaded",
         )
-        if key is not None:
-            # Whoever else used the key in this moment registered the same.
-            idempotency.remember(session, key, ROUTE, digest, datasets.subject_of(name))
-    return Accepted(name, replayed=False, new=new)
+        return datasets.subject_of(name), new
+
+    return once.make(create)
 
 
 def _parsed(spec: Any) -> tuple[DatasetUpload, Dataset]:

@@ -111,7 +111,7 @@ async def create_dataset(
     """
     async with submission(request, ARCHIVE) as sent:
         accepted = await run_in_threadpool(accept_dataset, context, sent, idempotency_key)
-    view = await run_in_threadpool(get_dataset, context, accepted.subject)
+    view = await run_in_threadpool(get_dataset, context, datasets.name_in(accepted.subject))
     headers = {"Location": view.links["self"]}
     if accepted.replayed:
         headers["Idempotent-Replayed"] = "true"
@@ -126,17 +126,23 @@ async def create_dataset(
     summary="Look at every video of a dataset",
     status_code=202,
     response_model=JobView,
-    responses=problems(404, 429, 503),
+    responses=problems(404, 422, 429, 503),
 )
-def scan_dataset(context: InContext, name: str) -> Response:
+def scan_dataset(
+    context: InContext,
+    name: str,
+    idempotency_key: Annotated[
+        str | None, Header(max_length=255, description="the same key gives the same job")
+    ] = None,
+) -> Response:
     """Queue an integrity scan: every video is decoded and hashed.
 
     The job's result counts what is fine, damaged, corrupt and missing, and names duplicates; `dataset-manifest` among
     its artifacts has a line of JSON for every video with its SHA-256.
     """
-    accepted = accept_scan(context, name)
+    accepted = accept_scan(context, name, idempotency_key)
     job, made = read_job(context, accepted.subject)
-    return job_answer(job, made, 202, {})
+    return job_answer(job, made, 202, {"Idempotent-Replayed": "true"} if accepted.replayed else {})
 
 
 @router.delete(

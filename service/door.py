@@ -11,6 +11,7 @@ from multav.attack_request import AttackRequest, label_index, refuse_misfit
 from multav.errors import FieldError, InvalidSpec, NotFound, QueueFull
 from multav.video.probe import probe
 from service.context import Context
+from service.once import Accepted, Once
 from service.uploads import Submission, Upload
 from store import blobs, idempotency, jobs, models, videos
 from store.blobs import Blob
@@ -31,15 +32,6 @@ _MEDIA_TYPES: Final = {
     "ogg": "video/ogg",
     "gif": "image/gif",
 }
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """What a POST made. `replayed`: its key was used before; `new` is unset where the same bytes were kept already."""
-
-    subject: str
-    replayed: bool
-    new: bool = True
 
 
 @dataclass(frozen=True)
@@ -64,44 +56,46 @@ def accept_attack(context: Context, submission: Submission, key: str | None) -> 
     spec, video_id, sha256 = _split(submission)
     request = AttackRequest.parse(spec)
     subject = submission.upload.sha256 if submission.upload else video_id
-    digest = idempotency.request_hash(request.model_dump(mode="json"), subject)
-    if key is not None:
-        with context.database.read() as session:
-            first = idempotency.answered(session, key, ATTACKS_ROUTE, digest)
-        if first is not None:
-            return Accepted(first, replayed=True)
+    once = Once(
+        context, ATTACKS_ROUTE, key, idempotency.request_hash(request.model_dump(mode="json"), subject)
+    )
+    first = once.before()
+    if first is not None:
+        return first
     request = _resolved(context, request)
     probed = _probe(context, submission.upload) if submission.upload else None
-    try:
-        with context.database.write() as session:
-            refuse_when_full(session, context.settings.max_queued_jobs)
-            # It may have been deleted since it was looked up; from here on it cannot be until the job is there.
-            _model(session, str(request.model), request.model_sha256, models.hold)
-            video = _video(session, probed, video_id)
-            _refuse_other_bytes(sha256, video.sha256)
-            filename = probed.upload.filename if probed else video.filename
-            job = _create(session, context, request, video, filename)
-            if key is not None and not idempotency.remember(session, key, ATTACKS_ROUTE, digest, job.id):
-                raise AnsweredMeanwhile
-    except AnsweredMeanwhile:
-        with context.database.read() as session:
-            first = idempotency.answered(session, str(key), ATTACKS_ROUTE, digest)
-        return Accepted(str(first), replayed=True)
-    # Only now: a worker that is told of the job must find its row. A lost message is the sweeper's business.
-    context.queue.nudge(job.id, job.kind)
-    return Accepted(job.id, replayed=False)
+
+    def create(session: Session) -> tuple[str, bool]:
+        refuse_when_full(session, context.settings.max_queued_jobs)
+        # It may have been deleted since it was looked up; from here on it cannot be until the job is there.
+        _model(session, str(request.model), request.model_sha256, models.hold)
+        video = _video(session, probed, video_id)
+        _refuse_other_bytes(sha256, video.sha256)
+        filename = probed.upload.filename if probed else video.filename
+        return _create(session, context, request, video, filename).id, True
+
+    return queued(context, once.make(create), "attack")
+
+
+def queued(context: Context, accepted: Accepted, kind: str) -> Accepted:
+    """The same, after the workers were told of a new job of that kind.
+
+    Only now: a worker that is told of the job must find its row. A lost message is the sweeper's business.
+    """
+    if not accepted.replayed:
+        context.queue.nudge(accepted.subject, kind)
+    return accepted
 
 
 def accept_video(context: Context, upload: Upload, key: str | None) -> Accepted:
     """Keep a video. Raises the `BadVideo` family and `IdempotencyMismatch`."""
-    digest = idempotency.request_hash(upload.sha256)
-    if key is not None:
-        with context.database.read() as session:
-            first = idempotency.answered(session, key, VIDEOS_ROUTE, digest)
-        if first is not None:
-            return Accepted(first, replayed=True)
+    once = Once(context, VIDEOS_ROUTE, key, idempotency.request_hash(upload.sha256))
+    first = once.before()
+    if first is not None:
+        return first
     probed = _probe(context, upload)
-    with context.database.write() as session:
+
+    def create(session: Session) -> tuple[str, bool]:
         video, new = videos.add(
             session,
             probed.blob,
@@ -110,15 +104,9 @@ def accept_video(context: Context, upload: Upload, key: str | None) -> Accepted:
             info=probed.info,
             kept=True,
         )
-        faster = key is not None and not idempotency.remember(session, key, VIDEOS_ROUTE, digest, video.id)
-    if faster:
-        with context.database.read() as session:
-            idempotency.answered(session, str(key), VIDEOS_ROUTE, digest)
-    return Accepted(video.id, replayed=faster, new=new)
+        return video.id, new
 
-
-class AnsweredMeanwhile(Exception):
-    """Another request with the same Idempotency-Key was faster; what this one did is rolled back."""
+    return once.make(create)
 
 
 def _split(submission: Submission) -> tuple[dict[str, Any], str | None, Any]:

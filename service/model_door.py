@@ -19,7 +19,7 @@ from multav.errors import BadCheckpoint, Conflict, MalformedRequest, QueueFull
 from multav.model_card import read_card
 from multav.model_upload import ModelUpload
 from service.context import Context
-from service.door import Accepted
+from service.once import Accepted
 from service.uploads import Submission, Upload
 from store import blobs, idempotency, models
 from store.models import RegisteredModel

@@ -51,9 +51,16 @@ def on_grid(attacks: Iterable[AnyAttack], epsilons: Mapping[str, Sequence[float]
 
 def at_epsilon(attack: AnyAttack, epsilon: float) -> AnyAttack:
     """The attack with another bound; see `on_grid` for its step size. Raises `InvalidSpec`."""
+    if "step_size" not in attack.model_fields_set:
+        return scaled(attack, epsilon)
+    return parse_attack(attack.model_dump(exclude_unset=True) | {"kind": attack.kind, "epsilon": epsilon})
+
+
+def scaled(attack: AnyAttack, epsilon: float) -> AnyAttack:
+    """The attack with another bound, of which its step size, if it has one, keeps its share. Raises `InvalidSpec`."""
     fields = attack.model_dump(exclude_unset=True) | {"kind": attack.kind, "epsilon": epsilon}
     step_size = getattr(attack, "step_size", None)
-    if step_size is not None and "step_size" not in attack.model_fields_set:
+    if step_size is not None:
         # Checked before its logarithm is taken.
         parse_attack(fields)
         fields["step_size"] = attack.rule.part(step_size, _share(attack, epsilon))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from multav.attacks.catalogue import AnyAttack
-from multav.audits.cells import Cell, at_epsilon
+from multav.audits.cells import Cell, scaled
 from multav.audits.evaluation import OnStep, VideoClips, attack_videos, attacked_row
 from multav.audits.minimum import HALVINGS, cell_of_minimum
 from multav.audits.outcome import CLEAN, Outcome
@@ -63,9 +63,9 @@ def minimum_epsilon_outcomes(
     """For every video the smallest bound that was found to fool `model`, as a row in the cell `cell_of_minimum(cell)`.
 
     `epsilon` is that bound, to within the last interval; None where even the largest does not fool the model (the row
-    is then that of the largest), and where the clean prediction is wrong already, which takes no bound at all. A step
-    size that was left to its default keeps its share of the bound. `seconds` are those of the whole batch, shared. The
-    other arguments are those of `attack_outcomes`.
+    is then that of the largest), and where the clean prediction is wrong already, which takes no bound at all. The
+    step size keeps its share of the bound, also where it was given: a step of the largest would overshoot the small.
+    `seconds` are those of the whole batch, shared. The other arguments are those of `attack_outcomes`.
     """
     known = {row.clip: row for row in clean if row.cell == CLEAN and row.tested_on == model_name}
     started = time.monotonic()
@@ -82,7 +82,7 @@ def minimum_epsilon_outcomes(
     def attacked(videos: Sequence[VideoClips], place: float) -> dict[int, bool]:
         epsilon = exact.get(place, scale.epsilon(place))
         found = attack_videos(
-            model, videos, at_epsilon(cell.attack, epsilon), seed=seed, precision=precision, on_step=on_step
+            model, videos, scaled(cell.attack, epsilon), seed=seed, precision=precision, on_step=on_step
         )
         fooled = {}
         for video, result in zip(videos, found, strict=True):

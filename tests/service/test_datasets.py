@@ -175,6 +175,22 @@ def test_wrong_specifications(open_service: Any, body: Any, pointer: str) -> Non
     assert pointer in [each["pointer"] for each in answer.json()["errors"]], answer.text
 
 
+def test_a_key_stands_for_one_request(open_service: Any) -> None:
+    few, many = ({"name": f"keyed-{clips}", "kind": "synthetic", "clips": clips} for clips in (10, 20))
+    headers = {"Idempotency-Key": "a dataset"}
+    assert open_service.client.post("/v1/datasets", json=few, headers=headers).status_code == 201
+    again = open_service.client.post("/v1/datasets", json=few, headers=headers)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert again.json()["name"] == "keyed-10"
+    other = open_service.client.post("/v1/datasets", json=many, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
+    assert open_service.client.get("/v1/datasets/keyed-20").status_code == 404
+    scans = [open_service.client.post("/v1/datasets/keyed-10/scan", headers=headers) for _ in range(2)]
+    assert scans[0].json()["id"] == scans[1].json()["id"]
+    assert scans[1].headers["Idempotent-Replayed"] == "true"
+    open_service.client.post(f"/v1/jobs/{scans[0].json()['id']}/cancel")
+
+
 def test_a_scan_is_queued(open_service: Any) -> None:
     answer = open_service.client.post("/v1/datasets/camera-motion/scan")
     assert (answer.status_code, answer.json()["kind"]) == (202, "scan")

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from multav import parse_attack
-from multav.audits.cells import cells
+from multav.audits.cells import cells, scaled
 from multav.audits.evaluation import VideoClips, clean_outcomes
 from multav.audits.minimum_epsilon import Search, minimum_epsilon_outcomes, usual_search
+from multav.audits.request import AuditRequest
 
 
 class Line(nn.Module):
@@ -115,3 +116,16 @@ def test_the_usual_search_reaches_from_below_the_smallest_to_the_largest() -> No
     search = usual_search(attacks)
     assert search.largest == 1.04
     assert math.log(search.smallest) == pytest.approx(math.log(1.01) / 16)
+
+
+def test_steps_keep_their_share_also_when_every_default_was_spelled_out() -> None:
+    """As a worker reads the audit out of its row: there every field looks as if it had been given."""
+    asked = AuditRequest.parse({"attacks": [{"kind": "multav-linf"}, {"kind": "pgd-linf"}]})
+    read = AuditRequest.parse(asked.spelled_out().model_dump(mode="json"))
+    for cell in read.cells:
+        rule, bound = cell.attack.rule, cell.attack.epsilon
+        small = scaled(cell.attack, 1 + (bound - 1) / 10 if cell.multiplicative else bound / 10)
+        share = rule.coordinate_bound(small.step_size) / rule.coordinate_bound(small.epsilon)
+        assert share == pytest.approx(
+            rule.coordinate_bound(cell.attack.step_size) / rule.coordinate_bound(bound), rel=1e-9
+        )
