@@ -9,7 +9,7 @@ from rich.table import Table
 
 from multav.audit_options import audit_spec
 from multav.client import Client, Json
-from multav.job_display import follow, show_failure
+from multav.job_display import follow, print_rows, show_failure
 
 
 def run_audit(client: Client, options: argparse.Namespace, console: Console) -> int:
@@ -62,9 +62,7 @@ def show_estimate(cost: Json, console: Console) -> None:
         "time at most": f"{seconds} with {cost['workers']} {'worker' if cost['workers'] == 1 else 'workers'}",
         "memory of a worker": f"about {max(each['memory_bytes'] for each in cost['by_model']) / 1e9:.1f} GB",
     }
-    width = max(map(len, rows)) + 2
-    for name, value in rows.items():
-        console.print(f"{name:<{width}}{value}")
+    print_rows(rows, console)
     for remark in cost["remarks"]:
         console.print(f"[yellow]{escape(remark)}[/]")
 

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from multav.attacks.catalogue import ATTACKS
 from multav.audits.request import PRIORITIES, AuditRequest, Checks
+from multav.name_value import setting
 
 EPILOG = """\
 examples:
@@ -194,15 +195,7 @@ def _object(path: Path) -> dict[str, Any]:
 def _attack(text: str) -> dict[str, Any]:
     kind, *settings = text.split(",")
     attack: dict[str, Any] = {"kind": kind}
-    for each in settings:
-        name, equals, value = each.partition("=")
-        if not equals:
-            raise argparse.ArgumentTypeError(f"{each!r} is not NAME=VALUE: write KIND,NAME=VALUE")
-        try:
-            attack[name] = json.loads(value)
-        except ValueError:
-            attack[name] = value
-    return attack
+    return attack | dict(map(setting, settings))
 
 
 def _grid(text: str) -> tuple[str, list[float]]:

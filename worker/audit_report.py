@@ -1,6 +1,5 @@
 """Makes the report of an audit whose parts have all ended: verdicts, tables, example clips and the page."""
 
-import json
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from multav.audits.logits import mean_softmax
 from multav.audits.minimum import cell_of_minimum, minimum_cells
 from multav.audits.outcome import CLEAN
 from multav.audits.verdict import verdict
-from multav.datasets.clips import LoadedClip, load_clip
+from multav.datasets.clips import load_clip
 from multav.datasets.listing import ListedVideo
 from multav.errors import BadVideo
 from multav.precision import gradient_type
@@ -155,7 +154,6 @@ def _example(
     except BadVideo:
         # It could be read before; what was found then stands.
         return None
-    assert isinstance(loaded, LoadedClip)
     model = subject.model(name)
     shown = VideoClips(video.index, video.label, loaded.pixels.to(subject.process.device))
     (attacked,) = attack_videos(
@@ -215,7 +213,7 @@ def _files(
 
 def _result(summary: Summary) -> dict[str, Any]:
     """What a client sees in the job itself: the verdicts and the main numbers. The rest is in the artifacts."""
-    body = json.loads(summary.model_dump_json())
+    body = summary.model_dump(mode="json")
     return {
         "verdicts": {model["name"]: model["verdict"] for model in body["models"]},
         "models": [

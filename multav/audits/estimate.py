@@ -69,7 +69,8 @@ def estimate(
     steps = [cell.attack.most_steps for cell in request.cells]
     per_clip = sum(steps)
     if request.minimum_epsilon:
-        per_clip += HALVINGS * sum(
+        # The largest bound first, then every halving.
+        per_clip += (1 + HALVINGS) * sum(
             max(cell.attack.most_steps for cell in request.cells if cell.family == family)
             for family in {cell.family for cell in request.cells}
         )

@@ -120,5 +120,6 @@ def _literal(word: str) -> ColumnElement[str]:
 
 
 def rows_of(result: Any) -> int:
+    """How many rows an UPDATE or DELETE has met."""
     assert isinstance(result, CursorResult), "UPDATE and DELETE give cursor results"
     return result.rowcount
