@@ -1,12 +1,13 @@
 """An audit's inner loop beside the loop that one would write with ART or foolbox: time, and outcomes clip by clip.
 
     python bench/audit_speed.py [--clips 40] [--steps 20] [--epsilon 0.004] [--batch 20] [--repeats 1] [--threads 2]
+        [--device cuda]
 
 Held-out clips of the built-in set and the demo model, PGD in l-inf from the clean clip. The plain loops attack every
 clip of every batch with all steps, on the network of ordinary convolutions with the same weights, and then ask the
 network what it says of the result. The audit (`multav.audits.evaluation`) leaves a clip as soon as it is misread, does
 not attack what is misread without an attack, and has the network as shipped. `times` is the median over the rounds of
-seconds divided by those of the audit in float32 within a round.
+seconds divided by those of the audit within a round, in float32 and with `precision: auto`.
 
 `agree` counts the clips with the same outcome (still right or not). They can differ: a plain loop judges the last step
 alone, the audit any step. `inside` is the share of the audit's wall time that passes within the network's forward and
@@ -17,6 +18,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -27,19 +29,21 @@ from library_attacks import LIBRARIES, Attack, Setting, Victim
 from torch import Tensor, nn
 from turns import in_turn
 
+import multav
 from models.checkpoints import load
 from models.pixel_classifier import PixelClassifier
 from models.resnet3d import ResNet3D
 from multav import parse_attack
 from multav.audits.cells import cells
 from multav.audits.evaluation import VideoClips, attack_outcomes, clean_outcomes
-from multav.precision import Precision
+from multav.precision import Precision, gradient_type
 from multav.synthetic.camera_motion import camera_motion_clips
 from worker.memory import keep_large_buffers
 
 CHECKPOINT: Final = Path(__file__).parents[1] / "models/checkpoints/camera-motion-r3d18.safetensors"
 SEED: Final = 555
 OTHERS: Final = ("art", "foolbox")
+PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "auto")
 
 Outcomes = list[bool]
 """Whether the model is still right, clip by clip."""
@@ -56,46 +60,52 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=1, help="rounds")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_large_buffers()
-    model = load(CHECKPOINT)
-    clips, labels = held_out(model, options.clips)
+    device = torch.device(options.device)
+    shipped = load(CHECKPOINT).to(device)
+    plain = plain_twin(shipped).to(device)
+    model = multav.prepare(shipped)
+    clips, labels = (each.to(device) for each in held_out(model, options.clips))
     setting = Setting("linf", options.epsilon, options.epsilon / 4, options.steps)
     outcomes: dict[str, Outcomes] = {}
     ways: dict[str, Callable[[], None]] = {}
-    for precision in ("float32", "auto"):
+    for precision in PRECISIONS:
         ways[f"audit, {precision}"] = keeping(
             outcomes,
             f"audit, {precision}",
-            lambda precision=precision: audit(model, clips, labels, setting, options.batch, precision),
+            partial(audit, model, clips, labels, setting, options.batch, precision),
         )
     for name in OTHERS:
         if find_spec(name) is None:
             print(f"{name} is not installed and left out (CONTRIBUTING.md says how)")
             continue
-        plain = plain_twin(model)
-        attack = LIBRARIES[name](Victim(plain, tuple(clips.shape[1:]), len(model.classes)), setting)
-        ways[name] = keeping(
-            outcomes,
-            name,
-            lambda plain=plain, attack=attack: plain_loop(plain, attack, clips, labels, options.batch),
-        )
-    print(f"{in_one_line(conditions())}; {options.repeats} rounds of {len(clips)} clips, {setting}\n")
+        victim = Victim(plain, tuple(clips.shape[1:]), len(model.classes), options.device)
+        attack = LIBRARIES[name](victim, setting)
+        ways[name] = keeping(outcomes, name, partial(plain_loop, plain, attack, clips, labels, options.batch))
+    arithmetic = gradient_type("auto", device) or torch.float32
+    print(f"{in_one_line(conditions(options.device))}; auto: {str(arithmetic).removeprefix('torch.')}")
+    print(f"{options.repeats} rounds of {len(clips)} clips, {setting}\n")
     # What is made once, by whoever comes first, is nobody's cost.
-    audit(model, clips[:2], labels[:2], setting, options.batch, "float32")
+    for run in ways.values():
+        run()
     names = list(ways)
-    turns = in_turn([ways[name] for name in names], options.repeats)
-    print("| by | s | times | still right | agree |\n|---|---|---|---|---|")
+    turns = in_turn([ways[name] for name in names], options.repeats, device=options.device)
+    print("| by | s | times, float32 | times, auto | still right | agree |\n|---|---|---|---|---|---|")
     for place, name in enumerate(names):
         agree = sum(a == b for a, b in zip(outcomes[name], outcomes[names[0]], strict=True))
         print(
-            f"| {name} | {turns.median(place):.2f} | {turns.ratio(place, 0):.2f} | {sum(outcomes[name])} "
+            f"| {name} | {turns.median(place):.2f} | {turns.ratio(place, 0):.2f} "
+            f"| {turns.ratio(place, 1):.2f} | {sum(outcomes[name])} "
             f"| {agree} of {len(clips)} |"
         )
-    share = inside(model, lambda: audit(model, clips, labels, setting, options.batch, "float32"))
-    print(f"\ninside the network: {100 * share:.1f} % of the audit's wall time")
-    print(f"load at the end: {conditions()['load']}")
+    if options.device == "cpu":
+        # A GPU is still at work when its calls return.
+        share = inside(model, lambda: audit(model, clips, labels, setting, options.batch, "float32"))
+        print(f"\ninside the network: {100 * share:.1f} % of the audit's wall time in float32")
+    print(f"load at the end: {conditions(options.device)['load']}")
 
 
 def held_out(model: PixelClassifier, count: int) -> tuple[Tensor, Tensor]:

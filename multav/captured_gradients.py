@@ -17,7 +17,7 @@ from torch import Tensor
 Pass = Callable[..., tuple[Tensor, ...]]
 """Tensors -> tensors, on one GPU."""
 
-_MOST: Final = 32
+_MOST: Final = 64
 _SEEN_BEFORE: Final = 1
 _WARM_UP: Final = 2
 # Values of the first input (sixteen clips of 16x112x112) beyond which a pass keeps a GPU busy by itself.
@@ -35,7 +35,8 @@ class CapturedGradients:
     """Recordings of passes, the most recently used ones kept; all of one stream of one GPU.
 
     A pass of few clips is recorded when it is asked for the second time. Recordings share the memory that they work in,
-    and give copies of their results.
+    and give copies of their results. An attack with early stop has ever fewer samples: their number is rounded up to
+    one of few, as what a pass says of a sample depends on it alone, and outputs have a row for each.
     """
 
     def __init__(self) -> None:
@@ -56,15 +57,21 @@ class CapturedGradients:
         `key`, the shapes and the types of the inputs say which pass it is. `fits` sees the last outputs of the
         recording (whose values are nothing to go by) and says whether it is good for these inputs.
         """
-        key = (key, _settings(), *((tensor.shape, tensor.dtype, tensor.device) for tensor in inputs))
+        samples = len(inputs[0])
+        size = _rounded_up(samples)
+        if inputs[0][:1].numel() * size > _LARGEST:
+            return None
+        shapes = ((tensor.shape[1:], tensor.dtype, tensor.device) for tensor in inputs)
+        key = (key, _settings(), size, *shapes)
         with self._lock:
-            recording = self._recording(key, run, inputs)
+            recording = self._recording(key, run, inputs, size)
             if recording is None or not fits(recording.outputs):
                 return None
             for held, tensor in zip(recording.inputs, inputs, strict=True):
-                held.copy_(tensor)
+                held[:samples].copy_(tensor)
+                # Whatever is left there of others is of the right kind, and nobody looks at what becomes of it.
             recording.graph.replay()
-            return tuple(tensor.clone() for tensor in recording.outputs)
+            return tuple(tensor[:samples].clone() for tensor in recording.outputs)
 
     def forget(self) -> bool:
         """Let go of all recordings and their memory, and make no more; whether there were any."""
@@ -74,11 +81,11 @@ class CapturedGradients:
             self._recordings.clear()
             return there_were
 
-    def _recording(self, key: Hashable, run: Pass, inputs: tuple[Tensor, ...]) -> _Recording | None:
+    def _recording(
+        self, key: Hashable, run: Pass, inputs: tuple[Tensor, ...], size: int
+    ) -> _Recording | None:
         stream = torch.cuda.current_stream(inputs[0].device)
         if not self._able or (self._stream is not None and stream != self._stream):
-            return None
-        if inputs[0].numel() > _LARGEST:
             return None
         if key in self._recordings:
             self._recordings.move_to_end(key)
@@ -88,7 +95,7 @@ class CapturedGradients:
         while len(self._recordings) >= _MOST:
             self._recordings.popitem(last=False)
         try:
-            made = self._record(run, inputs)
+            made = self._record(run, tuple(_filled_up(tensor, size) for tensor in inputs))
         except RuntimeError:
             # The model waits for the processor or does what else cannot be recorded, or there is no room: from here on
             # it runs as it is, and if the fault is another, meets it there.
@@ -128,6 +135,17 @@ class CapturedGradients:
         for recording in self._recordings.values():
             return recording.graph.pool()
         return None
+
+
+def _rounded_up(samples: int) -> int:
+    """The next of 1, 2, ... 8, 10, 12, 14, 16, 20, 24, 28, 32, 40 ...: at most a quarter more."""
+    step = max(1, (1 << (samples - 1).bit_length()) // 8)
+    return -(-samples // step) * step
+
+
+def _filled_up(tensor: Tensor, size: int) -> Tensor:
+    """The samples of `tensor`, and the last one again until there are `size`."""
+    return torch.cat([tensor, tensor[-1:].expand(size - len(tensor), *tensor.shape[1:])])
 
 
 def _settings() -> tuple[bool, ...]:

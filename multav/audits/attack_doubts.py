@@ -240,8 +240,9 @@ def rising_loss(sample: Sample, base: Baseline) -> Check:
     Asked of the margin of the label's logit over the best other, as cross-entropy itself is 0 in single precision where
     a model is very sure, before and after.
     """
-    before = margins(logits_of(sample.model, sample.clips), sample.labels)
-    after = margins(torch.cat([result.logits for result in base.results]), sample.labels)
+    labels = sample.labels.cpu()
+    before = margins(logits_of(sample.model, sample.clips).cpu(), labels)
+    after = margins(torch.cat([result.logits for result in base.results]), labels)
     flat = [row for row in base.left if not float(after[row]) < float(before[row])]
     failed = more_than(len(flat), len(sample), MOST_LEFT)
     return Check(

@@ -16,7 +16,7 @@ from multav.attacks.spec import AttackSpec
 from multav.audits.cells import Cell
 from multav.audits.logits import logits_of, mean_softmax
 from multav.audits.outcome import CLEAN, Outcome
-from multav.audits.perturbation import perturbation
+from multav.audits.perturbation import perturbations
 from multav.clip_attack import craft
 from multav.precision import Precision
 
@@ -42,7 +42,7 @@ class AttackedVideo:
     """What an attack made of one video: `clips` (windows, 3, T, H, W), the model's `logits` (windows, classes).
 
     `mask` bool (windows, 1, T, H, W) is where the attack could act. `loss_start` and `loss_end` are means over the
-    windows, `gradients` the sum.
+    windows, `gradients` the sum. Logits are on the CPU, clips and mask where the model is.
     """
 
     clips: Tensor
@@ -116,16 +116,14 @@ def attack_outcomes(
     made = attack_videos(model, chosen, cell.attack, seed=seed, precision=precision, on_step=on_step)
     seconds = (time.monotonic() - started) / max(1, len(chosen))
     attacked = dict(zip((video.index for video in chosen), made, strict=True))
-    rows: dict[int, list[Outcome]] = {}
-    for video in batch:
-        before = known[model_name, video.index]
-        row = replace(before, cell=cell.name, seconds=0.0)
-        if video.index in attacked:
-            row = attacked_row(row, video, attacked[video.index], cell.multiplicative)
-            row = replace(row, seconds=seconds)
-            if on_attacked is not None:
-                on_attacked(video, attacked[video.index].clips)
-        rows[video.index] = [row]
+    rows = {
+        video.index: [replace(known[model_name, video.index], cell=cell.name, seconds=0.0)] for video in batch
+    }
+    before = [rows[video.index][0] for video in chosen]
+    for video, row in zip(chosen, attacked_rows(before, chosen, made, cell.multiplicative), strict=True):
+        rows[video.index] = [replace(row, seconds=seconds)]
+        if on_attacked is not None:
+            on_attacked(video, attacked[video.index].clips)
     for name, other in (others or {}).items():
         missing = [video for video in batch if (name, video.index) not in known]
         if missing:
@@ -177,29 +175,6 @@ def attack_videos(
     )
 
 
-def sample_number(video: VideoClips, window: int) -> int:
-    """The number from which a window of a video draws, the same in every batch: the index for the first window."""
-    return video.index + _WINDOW * window
-
-
-def attacked_row(row: Outcome, video: VideoClips, attacked: AttackedVideo, multiplicative: bool) -> Outcome:
-    """The clean `row` of a video with what came of the attack on it."""
-    predicted, confidence = _prediction(attacked.logits)
-    moved = perturbation(video.pixels, attacked.clips, multiplicative=multiplicative)
-    return replace(
-        row,
-        predicted=predicted,
-        confidence=confidence,
-        attacked=True,
-        loss_start=attacked.loss_start,
-        loss_end=attacked.loss_end,
-        size=moved.size,
-        l2=moved.l2,
-        changed=moved.changed,
-        gradients=attacked.gradients,
-    )
-
-
 def _again(
     made: list[AttackedVideo],
     videos: Sequence[VideoClips],
@@ -212,6 +187,38 @@ def _again(
         for place, result in zip(places, attacked([videos[place] for place in places]), strict=True):
             made[place] = replace(result, gradients=made[place].gradients + result.gradients)
     return made
+
+
+def sample_number(video: VideoClips, window: int) -> int:
+    """The number from which a window of a video draws, the same in every batch: the index for the first window."""
+    return video.index + _WINDOW * window
+
+
+def attacked_rows(
+    rows: Sequence[Outcome], videos: Sequence[VideoClips], made: Sequence[AttackedVideo], multiplicative: bool
+) -> list[Outcome]:
+    """The clean `rows` of videos with what came of the attacks on them."""
+    moved = perturbations(
+        [video.pixels for video in videos], [result.clips for result in made], multiplicative=multiplicative
+    )
+    found = []
+    for row, result, moves in zip(rows, made, moved, strict=True):
+        predicted, confidence = _prediction(result.logits)
+        found.append(
+            replace(
+                row,
+                predicted=predicted,
+                confidence=confidence,
+                attacked=True,
+                loss_start=result.loss_start,
+                loss_end=result.loss_end,
+                size=moves.size,
+                l2=moves.l2,
+                changed=moves.changed,
+                gradients=result.gradients,
+            )
+        )
+    return found
 
 
 def _left_early(video: VideoClips, result: AttackedVideo, attack: AttackSpec) -> bool:
@@ -243,13 +250,17 @@ def _crafted(
         precision=precision,
         on_step=on_step,
     )
+    # Together, as each copy from a GPU waits for it.
+    logits, losses, gradients = (
+        each.cpu() for each in (crafted.logits, crafted.losses[[0, -1]], crafted.gradients)
+    )
     parts = zip(
         torch.split(crafted.clips, counts),
-        torch.split(crafted.logits, counts),
+        torch.split(logits, counts),
         torch.split(crafted.mask, counts),
-        torch.split(crafted.losses[0], counts),
-        torch.split(crafted.losses[-1], counts),
-        torch.split(crafted.gradients, counts),
+        torch.split(losses[0], counts),
+        torch.split(losses[1], counts),
+        torch.split(gradients, counts),
         strict=True,
     )
     return [
@@ -292,10 +303,10 @@ def _transferred(
 
 
 def _logits_by_video(model: nn.Module, clips: Sequence[Tensor]) -> Sequence[Tensor]:
-    """Logits (windows, classes) of each of `clips` (windows, 3, T, H, W), which go through the model together."""
+    """Logits (windows, classes), on the CPU, of each of `clips`, which go through the model together."""
     if not clips:
         return ()
-    return torch.split(logits_of(model, torch.cat(list(clips))), [len(windows) for windows in clips])
+    return torch.split(logits_of(model, torch.cat(list(clips))).cpu(), [len(windows) for windows in clips])
 
 
 def _prediction(logits: Tensor) -> tuple[int, float]:

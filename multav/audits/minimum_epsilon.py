@@ -15,7 +15,7 @@ from torch import nn
 
 from multav.attacks.catalogue import AnyAttack
 from multav.audits.cells import Cell, scaled
-from multav.audits.evaluation import OnStep, VideoClips, attack_videos, attacked_row
+from multav.audits.evaluation import OnStep, VideoClips, attack_videos, attacked_rows
 from multav.audits.minimum import HALVINGS, cell_of_minimum
 from multav.audits.outcome import CLEAN, Outcome
 from multav.precision import Precision
@@ -85,9 +85,9 @@ def minimum_epsilon_outcomes(
             model, videos, scaled(cell.attack, epsilon), seed=seed, precision=precision, on_step=on_step
         )
         fooled = {}
-        for video, result in zip(videos, found, strict=True):
-            spent[video.index] += result.gradients
-            row = attacked_row(known[video.index], video, result, cell.multiplicative)
+        before = [known[video.index] for video in videos]
+        for video, row in zip(videos, attacked_rows(before, videos, found, cell.multiplicative), strict=True):
+            spent[video.index] += row.gradients
             last.setdefault(video.index, row)
             fooled[video.index] = not row.right
             if not row.right:
