@@ -80,8 +80,9 @@ class ModelView(BaseModel):
 
     name: str = Field(examples=["kinetics-r3d18@2"], description="what a request calls it by")
     version: str
-    origin: Literal["shipped", "folder", "own", "uploaded"] = Field(
-        description="came with the code, lies in the operator's folder, is the operator's own code, or was uploaded"
+    origin: Literal["shipped", "folder", "own", "uploaded", "trained"] = Field(
+        description="came with the code, lies in the operator's folder, is the operator's own code, was uploaded, or "
+        "was made by a training here"
     )
     architecture: str
     arguments: dict[str, Any]
