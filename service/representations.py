@@ -175,6 +175,8 @@ def job_view(job: Job, artifacts: tuple[Artifact, ...] = ()) -> JobView:
     links = {name: f"{address}/{name}" for name in ("events", "cancel", "pause", "resume", "artifacts")}
     if job.kind == "audit":
         links["outcomes"] = f"/v1/audits/{job.id}/outcomes"
+    if job.kind == "training":
+        links["curve"] = f"/v1/trainings/{job.id}/curve"
     return JobView(
         id=job.id,
         kind=job.kind,
