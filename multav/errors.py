@@ -21,6 +21,7 @@
     ├── DependencyDown         503  database, broker or worker is not there
     ├── OutOfMemory            507  the machine has not enough memory for the job
     ├── TimeLimit              500  the job ran into its time limit
+    ├── TrainingDiverged       500  a training's loss or gradients are of no use any more
     ├── AuditIncomplete        500  parts of an audit failed; what the others found is kept
     ├── WorkerLost             500  the worker running a job died, `max_attempts` times
     └── InternalError          500  a defect of ours; the log has the traceback
@@ -186,6 +187,12 @@ class TimeLimit(MultavError):
     """The job ran into its time limit."""
 
     status, code, title = 500, "time_limit", "The time limit was reached"
+
+
+class TrainingDiverged(MultavError):
+    """A loss or gradient of a training is no number any more, or gradients explode."""
+
+    status, code, title = 500, "training_diverged", "The training diverged"
 
 
 class AuditIncomplete(MultavError):

@@ -12,13 +12,14 @@ import torch
 from torch import nn
 
 from multav.attacks.apgd_linf import ApgdLinf
+from multav.attacks.budget import with_budget, with_fields
 from multav.attacks.fixed_step_attack import FixedStepAttack
 from multav.audits.black_box import square_attack
 from multav.audits.evidence import FEWEST_PAIRS, more_than, outdone
 from multav.audits.findings import Check
 from multav.audits.logits import logits_of
 from multav.audits.noise import margins, noise_attack
-from multav.audits.sample import Baseline, Sample, changed, with_budget
+from multav.audits.sample import Baseline, Sample
 
 MOST_GAIN: Final = 0.01
 """What a stronger attack may gain before the audited one counts as too weak: one point."""
@@ -35,7 +36,7 @@ UNBOUNDED_AT: Final = (0.25, 1.0)
 def more_steps(sample: Sample, base: Baseline) -> Check:
     """The same attack with many times as many steps, on the clips that it left right."""
     steps = min(10_000, sample.attack.steps * sample.checks.more_steps)
-    longer = changed(sample.attack, steps=steps)
+    longer = with_fields(sample.attack, steps=steps)
     return _gain(
         "more steps",
         f"Does the attack fool more clips with {steps} steps than with {sample.attack.steps}?",
@@ -55,7 +56,7 @@ def restarts(sample: Sample, base: Baseline) -> Check:
             passed=None,
             detail="a new start of this attack is a new place as well, which is another attack and no better search",
         )
-    again = changed(sample.attack, random_start=True, restarts=sample.checks.restarts)
+    again = with_fields(sample.attack, random_start=True, restarts=sample.checks.restarts)
     return _gain(
         name,
         question,
@@ -79,7 +80,7 @@ def single_step(sample: Sample, base: Baseline) -> Check:
         "single step",
         "Is one long step stronger than many steps?",
         "one long step",
-        sample.fooled(changed(attack, **fields)),
+        sample.fooled(with_fields(attack, **fields)),
         base.fooled,
         len(sample),
     )
@@ -228,7 +229,7 @@ def other_loss(sample: Sample, base: Baseline) -> Check:
             detail=f"the loss that does not saturate, dlr, needs 3 classes, and the model has {classes}",
             numbers={"classes": classes},
         )
-    other = changed(sample.attack, loss=loss, target_classes=9)
+    other = with_fields(sample.attack, loss=loss, target_classes=9)
     return _comparison(
         name, question, f"the same attack on {loss}", sample.fooled(other), base.fooled, len(sample)
     )

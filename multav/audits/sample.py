@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from multav.attacks.catalogue import AnyAttack, parse_attack
-from multav.audits.cells import at_epsilon
+from multav.attacks.catalogue import AnyAttack
 from multav.audits.evaluation import AttackedVideo, OnStep, VideoClips, attack_videos
 from multav.audits.request import Checks
 from multav.precision import Precision
@@ -89,21 +88,3 @@ def baseline(sample: Sample) -> Baseline:
     results = tuple(sample.attacked(sample.attack))
     fooled = frozenset(row for row, result in enumerate(results) if result.fools(int(sample.labels[row])))
     return Baseline(results, fooled)
-
-
-def changed(attack: AnyAttack, **fields: object) -> AnyAttack:
-    """The attack with other fields, checked. Raises `InvalidSpec`."""
-    return parse_attack(attack.model_dump() | fields)
-
-
-def with_budget(attack: AnyAttack, times: float) -> AnyAttack:
-    """The attack with `times` its bound, in the coordinate in which the rule adds, and steps that grow with it."""
-    linf, additive = attack.ball.name == "linf", attack.rule.name == "additive"
-    # What a kind allows at most: the whole range of pixels, or a million as a ratio or a length.
-    most = 1.0 if linf and additive else 1e6
-    larger = attack.epsilon**times if linf and not additive else attack.epsilon * times
-    epsilon = min(larger, most)
-    step_size = getattr(attack, "step_size", None)
-    if step_size is None:
-        return at_epsilon(attack, epsilon)
-    return changed(attack, epsilon=epsilon, step_size=min(attack.rule.part(step_size, times), most))

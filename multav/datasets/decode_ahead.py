@@ -1,8 +1,8 @@
 """The clips of many videos in order, decoded ahead by a few processes while earlier ones are worked on."""
 
 from collections.abc import Callable, Generator, Iterable
+from typing import Protocol
 
-from multav.datasets.clip_cache import ClipCache
 from multav.datasets.clips import LoadedClip, load_clip
 from multav.datasets.listing import ListedVideo
 from multav.datasets.ordered_pool import in_order
@@ -12,13 +12,29 @@ from multav.geometry import InputGeometry
 from multav.video.limits import Limits
 
 
+class ClipSource(Protocol):
+    """Where clips are kept, such as a `multav.datasets.clip_cache.ClipCache`."""
+
+    def load(
+        self,
+        video: ListedVideo,
+        geometry: InputGeometry,
+        recipe: Recipe,
+        limits: Limits | None = None,
+        *,
+        check: Callable[[], None] | None = None,
+    ) -> LoadedClip:
+        """As `load_clip`."""
+        ...
+
+
 def decode_ahead(
     videos: Iterable[ListedVideo],
     geometry: InputGeometry,
     recipe: Recipe,
     limits: Limits | None = None,
     *,
-    cache: ClipCache | None = None,
+    cache: ClipSource | None = None,
     workers: int = 2,
     ahead: int = 8,
     check: Callable[[], None] | None = None,

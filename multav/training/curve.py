@@ -12,7 +12,7 @@ class CurvePoint:
     trained on (attacked, where the training is adversarial); `learning_rate` and `gradient_norm` are those of the last
     step; `waiting` is the share of the time that was spent waiting for clips.
 
-    Series "look": accuracies in [0, 1] of the weights that would be registered, on the validation clips and on as many
+    Series "look": accuracies in [0, 1] of the weights that would be registered, on the validation clips and on some
     training clips; `loss` is the clean cross-entropy on the validation clips; `best` says whether it was the best look
     so far.
     """

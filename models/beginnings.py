@@ -1,0 +1,87 @@
+"""What a training starts from: random weights, or a registered model's with or without its last layer."""
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from models.architectures import ARCHITECTURES, build
+from models.pixel_classifier import PixelClassifier
+from multav.errors import FieldError, InvalidSpec
+from multav.geometry import InputGeometry
+from multav.model_card import ModelCard
+from multav.training.request import Start
+
+PAPER_GEOMETRY: Final = InputGeometry(frames=40, stride=1, short_side=112, height=112, width=112)
+"""Pixels as they are, not normalised (paper-facts G0)."""
+
+
+def beginning(
+    start: Start, classes: tuple[str, ...], seed: int, registered: PixelClassifier | None = None
+) -> PixelClassifier:
+    """A classifier of `classes`, on the CPU, that may be trained: the registered model itself is left alone.
+
+    `registered` is the model that `start` names. Its last layer is kept where the classes are the same (their order may
+    differ: the layer follows) unless a new one is asked for, and drawn anew otherwise; all draws depend on `seed`
+    alone. The card says architecture, classes and geometry, and nothing of what the weights were before. Raises
+    `InvalidSpec`, `BadCheckpoint`.
+    """
+    if registered is None:
+        return _drawn(start, classes, seed)
+    before = registered.card
+    if before.architecture not in ARCHITECTURES:
+        raise _refusal("/start/model", f"{before.name!r} is code of its own, which cannot be trained here")
+    same = set(before.classes) == set(classes)
+    if start.head == "keep" and not same:
+        raise _refusal("/start/head", "the dataset knows other classes than the model: take a new head")
+    card = _card(before.architecture, before.arguments, classes, start.geometry or before.geometry)
+    made = _drawn_as(card, seed)
+    tensors = dict(registered.backbone.state_dict())
+    names = _head_names(made.backbone)
+    if same and start.head != "new":
+        order = torch.tensor([before.classes.index(name) for name in classes])
+        tensors |= {name: tensors[name].cpu()[order] for name in names}
+    else:
+        fresh = made.backbone.state_dict()
+        tensors |= {name: fresh[name] for name in names}
+    made.backbone.load_state_dict(tensors)
+    return made
+
+
+def _drawn(start: Start, classes: tuple[str, ...], seed: int) -> PixelClassifier:
+    if start.architecture is None:
+        raise _refusal("/start", "names neither a model nor an architecture")
+    return _drawn_as(
+        _card(start.architecture, start.arguments, classes, start.geometry or PAPER_GEOMETRY), seed
+    )
+
+
+def _drawn_as(card: ModelCard, seed: int) -> PixelClassifier:
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        return PixelClassifier(build(card), card)
+
+
+def _card(
+    architecture: str, arguments: dict[str, object], classes: tuple[str, ...], geometry: InputGeometry
+) -> ModelCard:
+    return ModelCard(
+        name="in-training",
+        architecture=architecture,
+        arguments=arguments,
+        classes=classes,
+        geometry=geometry,
+    )
+
+
+def _head_names(network: nn.Module) -> tuple[str, ...]:
+    """Names of the tensors of the last layer in the state dict."""
+    head = getattr(network, "fc", None)
+    if not isinstance(head, nn.Linear):
+        raise _refusal("/start/model", f"the last layer of a {type(network).__name__} is not known")
+    tensors: dict[str, Tensor] = head.state_dict()
+    return tuple(f"fc.{name}" for name in tensors)
+
+
+def _refusal(pointer: str, detail: str) -> InvalidSpec:
+    return InvalidSpec(detail, errors=[FieldError(pointer=pointer, detail=detail)])

@@ -1,0 +1,98 @@
+"""What makes the clips of a training step adversarial: against the model as it is at that step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from multav.attacks.budget import with_budget, with_fields
+from multav.attacks.catalogue import AnyAttack
+from multav.clip_attack import craft
+from multav.training.draws import first_sample, generator_of
+from multav.training.request import Mixture, TrainingRequest
+
+# What fast training steps, in bounds: its authors found 1.25 best (Wong, Rice & Kolter, 2020).
+_FAST_STEP = 1.25
+# A bound of nothing is no bound.
+_SMALLEST_BUDGET = 1e-3
+
+
+@dataclass(frozen=True)
+class Adversary:
+    """The attack of a training, over its `steps` steps."""
+
+    request: TrainingRequest
+    steps: int
+
+    def craft(
+        self,
+        model: nn.Module,
+        clips: Tensor,
+        labels: Tensor,
+        step: int,
+        on_step: Callable[[int], None] | None = None,
+    ) -> Tensor:
+        """Adversarial clips (B, 3, T, H, W) for step number `step`; the share that is to stay clean stays.
+
+        The model is attacked in eval mode with its weights of now and takes no parameter gradient; it is given back in
+        the mode it was in (paper-facts E2). `on_step` is called before each step of an attack and may raise.
+        """
+        attacks = self.attacks_at(step)
+        clean = round(self.request.clean_fraction * len(clips))
+        if not attacks or clean == len(clips):
+            return clips
+        best: Tensor | None = None
+        highest: Tensor | None = None
+        for attack in attacks:
+            made = craft(
+                model,
+                clips[clean:],
+                labels[clean:],
+                attack,
+                seed=self.request.seed,
+                first_sample=first_sample(step),
+                precision=self.request.precision,
+                on_step=on_step,
+            )
+            losses = made.losses[-1]
+            if best is None or highest is None:
+                best, highest = made.clips, losses
+            else:
+                worse = losses > highest
+                best = torch.where(worse.reshape(-1, 1, 1, 1, 1), made.clips, best)
+                highest = torch.where(worse, losses, highest)
+        assert best is not None, "there is an attack"
+        return torch.cat([clips[:clean], best]) if clean else best
+
+    def attacks_at(self, step: int) -> tuple[AnyAttack, ...]:
+        """The attacks that step number `step` meets, with the budget that they have there."""
+        attacks = self._attacks
+        if isinstance(self.request.attack, Mixture) and self.request.attack.choice == "random":
+            drawn = torch.randint(
+                len(attacks), (), generator=generator_of(self.request.seed, "mixture", step)
+            )
+            attacks = (attacks[int(drawn)],)
+        budget = self.budget_at(step)
+        return attacks if budget == 1 else tuple(with_budget(attack, budget) for attack in attacks)
+
+    def budget_at(self, step: int) -> float:
+        """The share of bound and step size that step number `step` has."""
+        rising = self.request.ramp * self.steps
+        return 1.0 if step >= rising else max(_SMALLEST_BUDGET, step / rising)
+
+    @cached_property
+    def _attacks(self) -> tuple[AnyAttack, ...]:
+        if self.request.method != "fast":
+            return self.request.attacks
+        return tuple(_single_step(attack) for attack in self.request.attacks)
+
+
+def _single_step(attack: AnyAttack) -> AnyAttack:
+    """One step of `_FAST_STEP` bounds from a random start."""
+    linf = attack.ball.name == "linf"
+    whole = attack.epsilon if linf else attack.rule.radius(attack.epsilon)
+    most = 1.0 if linf and attack.rule.name == "additive" else 1e6
+    step_size = min(attack.rule.part(whole, _FAST_STEP), most)
+    return with_fields(attack, steps=1, random_start=True, step_size=step_size)

@@ -1,0 +1,69 @@
+"""A look at what a model has learnt: its accuracy on clips as they are, and under attack."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from multav.attacks.catalogue import AnyAttack
+from multav.audits.logits import logits_of
+from multav.clip_attack import craft
+from multav.precision import Precision
+
+
+@dataclass(frozen=True)
+class Look:
+    """Of so many clips: shares read right, clean and at their worst under attack, and the mean clean cross-entropy."""
+
+    clips: int
+    clean_accuracy: float
+    robust_accuracy: float
+    loss: float
+
+
+def look(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor, Sequence[int]]],
+    attacks: Sequence[AnyAttack],
+    *,
+    seed: int,
+    precision: Precision,
+    check: Callable[[], None],
+) -> Look | None:
+    """Look at clips (B, 3, T, H, W), labels (B,) and sample numbers, on the model's device; None where there are none.
+
+    A clip counts as robust when the model is right about it, and stays so under each of `attacks` (with none: when it
+    is right). A clip is left once it is misread, also on the way of an attack: what any step can do counts, which costs
+    less and is never kinder. Draws depend on `seed` and sample number alone.
+    """
+    clips, clean, robust, loss = 0, 0, 0, 0.0
+    for pixels, labels, numbers in batches:
+        check()
+        logits = logits_of(model, pixels)
+        loss += float(functional.cross_entropy(logits.float(), labels, reduction="sum"))
+        left = logits.argmax(1) == labels
+        clips, clean = clips + len(labels), clean + int(left.sum())
+        for attack in attacks:
+            rows = left.nonzero()[:, 0]
+            if not len(rows):
+                break
+            made = craft(
+                model,
+                pixels[rows],
+                labels[rows],
+                _leaving_early(attack),
+                seed=seed,
+                first_sample=[numbers[row] for row in rows.tolist()],
+                precision=precision,
+                on_step=lambda _: check(),
+            )
+            left = left.index_copy(0, rows, made.logits.argmax(1) == labels[rows])
+        robust += int(left.sum())
+    if not clips:
+        return None
+    return Look(clips, clean / clips, robust / clips, loss / clips)
+
+
+def _leaving_early(attack: AnyAttack) -> AnyAttack:
+    return attack.model_copy(update={"early_stop": True}) if hasattr(attack, "early_stop") else attack

@@ -1,0 +1,34 @@
+"""What a training descends on."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from multav.training.request import TrainingRequest
+
+
+def training_loss(
+    model: nn.Module, clean: Tensor, adversarial: Tensor, labels: Tensor, request: TrainingRequest
+) -> tuple[Tensor, Tensor]:
+    """Losses (B,) of the clips, with a gradient by the weights, and the logits (B, classes) of the adversarial ones.
+
+    Cross-entropy of the adversarial clips alone (Madry et al.), or with TRADES that of the clean clips and `beta` times
+    the Kullback-Leibler divergence of the adversarial answers from the clean ones (Zhang et al., 2019, equation 5).
+    """
+    logits = model(adversarial).float()
+    if request.method != "trades":
+        return _cross_entropy(logits, labels, request), logits
+    before = model(clean).float()
+    apart = functional.kl_div(
+        logits.log_softmax(1), before.log_softmax(1), reduction="none", log_target=True
+    ).sum(1)
+    return _cross_entropy(before, labels, request) + request.beta * apart, logits
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor, request: TrainingRequest) -> Tensor:
+    return functional.cross_entropy(logits, labels, reduction="none", label_smoothing=request.label_smoothing)
+
+
+def correct(logits: Tensor, labels: Tensor) -> int:
+    """How many clips are read right."""
+    return int((torch.argmax(logits.detach(), 1) == labels).sum())

@@ -1,0 +1,235 @@
+"""One step after another: crafts, descends, averages. Everything that a step changes is `Trainer.state`.
+
+What a step draws depends on the seed and its number alone, so that a trainer that is given the state of another goes
+on exactly as that one would have.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from multav.attacks.fixed_step_attack import FixedStepAttack
+from multav.errors import OutOfMemory
+from multav.free_memory import was_refused
+from multav.pieces import move
+from multav.precision import gradient_type
+from multav.training.adversary import Adversary
+from multav.training.augmentation import augmented
+from multav.training.average import Average
+from multav.training.draws import generator_of, seed_of
+from multav.training.losses import correct, training_loss
+from multav.training.optimisers import Sgd, rate_share
+from multav.training.request import TrainingRequest
+from multav.training.watch import Watch
+
+_FEWEST_CLIPS: Final = 2
+"""Of a piece: batch statistics of one clip say little."""
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """What a step saw: the mean loss, the share of clips read right, and figures of the optimiser."""
+
+    loss: float
+    accuracy: float
+    learning_rate: float
+    gradient_norm: float
+
+
+class Trainer:
+    """Trains `model` (pixels in [0, 1] to logits) in place, in float32 weights, on the device that it is on.
+
+    A training takes `steps` steps, `steps_per_epoch` of them to an epoch. `check` is called before each step of an
+    attack and may raise; nothing of a step has been done then that `state` does not know.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        request: TrainingRequest,
+        *,
+        steps: int,
+        steps_per_epoch: int,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.model, self.request, self.steps = model, request, steps
+        self.step = 0
+        self.pieces = request.accumulation
+        self.average = None if request.average is None else Average(model, request.average)
+        self._steps_per_epoch = steps_per_epoch
+        self._check = check
+        self._adversary = Adversary(request, steps)
+        self._watch = Watch()
+        self._parameters = [each for each in model.parameters() if each.requires_grad]
+        self._optimiser = _optimiser(request, self._parameters)
+        self._device = self._parameters[0].device
+        model.eval()
+
+    def train_on(self, clips: Tensor, labels: Tensor) -> list[Stepped]:
+        """The steps of one batch: clips (B, 3, T, H, W) float32 in [0, 1] and labels int64 (B,), on the model's device.
+
+        One step, or with free training as many as there are replays. Raises what `check` raises, `TrainingDiverged`,
+        and `OutOfMemory` where not even pieces of two clips fit.
+        """
+        clips = augmented(
+            clips,
+            self.request.augmentation,
+            generator_of(self.request.seed, "augmentation", self.step),
+        )
+        if self.request.method == "free":
+            return self._replays(clips, labels)
+        adversarial = self._adversary.craft(self.model, clips, labels, self.step, lambda _: self._check())
+        return [self._descend(clips, adversarial, labels)]
+
+    def skip(self, steps: int) -> None:
+        """Count steps for which there were no clips."""
+        self.step = min(self.steps, self.step + steps)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors by name, and the rest as JSON. The tensors are those in use, not copies."""
+        tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
+        if self.average is not None:
+            tensors |= {f"average/{name}": tensor for name, tensor in self.average.tensors.items()}
+        for number, kept in self._optimiser.state_dict()["state"].items():
+            tensors |= {
+                f"optimiser/{number}/{key}": value for key, value in kept.items() if value is not None
+            }
+        return tensors, {"step": self.step, "pieces": self.pieces, "watch": self._watch.state()}
+
+    def restore(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
+        """Go on from a `state`, which may lie on another device."""
+        self.model.load_state_dict(_under("model/", tensors))
+        if self.average is not None:
+            self.average.load(_under("average/", tensors))
+        kept: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _under("optimiser/", tensors).items():
+            number, _, key = name.partition("/")
+            kept.setdefault(int(number), {})[key] = tensor.clone()
+        self._optimiser.load_state_dict(self._optimiser.state_dict() | {"state": kept})
+        self.step, self.pieces = rest["step"], rest["pieces"]
+        self._watch = Watch(**rest["watch"])
+
+    def _descend(self, clean: Tensor, adversarial: Tensor, labels: Tensor) -> Stepped:
+        """One step of the optimiser, in as many pieces as memory asks for."""
+        while True:
+            before = [buffer.clone() for buffer in self.model.buffers()]
+            try:
+                loss, right = self._accumulate(clean, adversarial, labels)
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not was_refused(error):
+                    raise
+                # What a piece has done already must not count twice.
+                for buffer, value in zip(self.model.buffers(), before, strict=True):
+                    buffer.copy_(value)
+                self._smaller_pieces(len(labels))
+        return self._stepped(loss, right, len(labels))
+
+    def _smaller_pieces(self, clips: int) -> None:
+        if clips // (2 * self.pieces) < _FEWEST_CLIPS:
+            raise OutOfMemory(
+                f"a piece of {-(-clips // self.pieces)} clips does not fit into memory: take smaller clips or a "
+                "smaller network"
+            )
+        self.pieces *= 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _accumulate(self, clean: Tensor, adversarial: Tensor, labels: Tensor) -> tuple[float, int]:
+        """Gradients of the mean loss by the weights; that loss, and how many clips are read right."""
+        self._optimiser.zero_grad()
+        adversarial.grad = None
+        loss, right = 0.0, 0
+        with self._training():
+            for piece in torch.arange(len(labels)).tensor_split(self.pieces):
+                part = slice(int(piece[0]), int(piece[-1]) + 1)
+                with self._precision():
+                    losses, logits = training_loss(
+                        self.model, clean[part], adversarial[part], labels[part], self.request
+                    )
+                share = losses.sum() / len(labels)
+                share.backward()  # type: ignore[no-untyped-call]
+                loss += float(share.detach())
+                right += correct(logits, labels[part])
+        return loss, right
+
+    def _replays(self, clips: Tensor, labels: Tensor) -> list[Stepped]:
+        """Free training (Shafahi et al., 2019): the gradient by the clips comes with that by the weights.
+
+        The perturbation begins anew with each batch, so that a batch needs nothing of the one before.
+        """
+        found = []
+        adversarial = clips.clone()
+        for _ in range(min(self.request.replays, self.steps - self.step)):
+            self._check()
+            (attack,) = self._adversary.attacks_at(self.step)
+            leaf = adversarial.detach().requires_grad_()
+            found.append(self._descend(clips, leaf, labels))
+            assert leaf.grad is not None, "the loss depends on the clips"
+            assert isinstance(attack, FixedStepAttack), "the request says so"
+            adversarial = adversarial.clone()
+            move(attack, attack.step, adversarial, leaf.grad.contiguous(), clips, None)
+        return found
+
+    def _stepped(self, loss: float, right: int, clips: int) -> Stepped:
+        limit = self.request.gradient_norm
+        norm = nn.utils.clip_grad_norm_(self._parameters, torch.inf if limit is None else limit)
+        self._watch.look(self.step, loss, float(norm))
+        share = rate_share(
+            self.request.schedule, self.step, steps=self.steps, steps_per_epoch=self._steps_per_epoch
+        )
+        rate = self.request.optimiser.learning_rate * share
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        self._optimiser.step()
+        self._optimiser.zero_grad()
+        if self.average is not None:
+            self.average.update(self.model)
+        self.step += 1
+        return Stepped(loss, right / clips, rate, float(norm))
+
+    def _training(self) -> "_Training":
+        devices = [self._device.index or 0] if self._device.type == "cuda" else []
+        return _Training(self.model, devices, seed_of(self.request.seed, "network", self.step))
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        dtype = gradient_type(self.request.precision, self._device)
+        return torch.autocast(self._device.type, dtype=dtype, enabled=dtype is not None)
+
+
+class _Training:
+    """The model in train mode, and what it draws itself (dropout) from a seed of the step; back to eval mode after."""
+
+    def __init__(self, model: nn.Module, devices: list[int], seed: int) -> None:
+        self._model, self._seed = model, seed
+        self._fork = torch.random.fork_rng(devices)
+
+    def __enter__(self) -> None:
+        self._fork.__enter__()
+        torch.manual_seed(self._seed)
+        self._model.train()
+
+    def __exit__(self, *failure: Any) -> None:
+        self._model.eval()
+        self._fork.__exit__(*failure)
+
+
+def _optimiser(request: TrainingRequest, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    how = request.optimiser
+    if isinstance(how, Sgd):
+        return torch.optim.SGD(
+            parameters,
+            lr=how.learning_rate,
+            momentum=how.momentum,
+            weight_decay=how.weight_decay,
+            nesterov=how.nesterov,
+        )
+    return torch.optim.AdamW(parameters, lr=how.learning_rate, weight_decay=how.weight_decay)
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

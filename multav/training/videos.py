@@ -1,0 +1,101 @@
+"""Which videos a model is trained on, and which it is judged by. Torch-free."""
+
+import random
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from multav.datasets.listing import ListedVideo, Listing, subset
+from multav.errors import FieldError, InvalidSpec
+from multav.training.request import TrainingRequest
+
+
+@dataclass(frozen=True)
+class TrainingVideos:
+    """Videos with labels that are indices into `classes`; `chosen_on` says in words what chooses the checkpoint."""
+
+    classes: tuple[str, ...]
+    train: tuple[ListedVideo, ...]
+    validation: tuple[ListedVideo, ...]
+    chosen_on: str
+
+
+def training_videos(
+    request: TrainingRequest, listing: Listing, validation: Listing | None = None
+) -> TrainingVideos:
+    """The videos of `request`, whose dataset lists `listing` and whose validation dataset, if any, `validation`.
+
+    Classes are the dataset's (of the subset, if it names some), in its order. Without a validation dataset whole groups
+    are set aside, of every class the share that was asked for: videos of one group were cut from one recording, and
+    to know one is to know the others. Raises `InvalidSpec` where nothing is left to train on or to look at.
+    """
+    chosen = request.subset
+    try:
+        drawn = subset(
+            listing, count=chosen.count, per_class=chosen.per_class, classes=chosen.classes, seed=chosen.seed
+        )
+    except ValueError as error:
+        raise _refusal("/subset/classes", str(error)) from error
+    classes = listing.classes
+    if chosen.classes is not None:
+        classes = tuple(name for name in listing.classes if name in chosen.classes)
+    train = _relabelled(drawn, listing.classes, classes)
+    if validation is None:
+        aside = _groups_aside(train, request.validation.share, request.seed)
+        looked_at = [video for video in train if video.group in aside]
+        train = [video for video in train if video.group not in aside]
+        words = f"{request.validation.share:.0%} of the videos of {request.dataset}, set aside by group"
+        if not train or not looked_at:
+            raise _refusal(
+                "/validation",
+                "the videos cannot be divided: each class needs two groups at least; name a validation dataset",
+            )
+    else:
+        missing = sorted(set(classes) - set(validation.classes))
+        if missing:
+            raise _refusal(
+                "/validation/dataset", f"it lacks classes of the training: {', '.join(missing[:8])}"
+            )
+        looked_at = _relabelled(validation.videos, validation.classes, classes)
+        words = f"dataset {request.validation.dataset}, which is not trained on"
+    looked_at = _stratified(classes, looked_at, request.validation.clips, request.seed)
+    words = (
+        f"{len(looked_at)} clips: {words}" if request.select == "best" else "nothing: the last one is kept"
+    )
+    return TrainingVideos(classes, tuple(train), tuple(looked_at), words)
+
+
+def _relabelled(
+    videos: Sequence[ListedVideo], before: Sequence[str], after: Sequence[str]
+) -> list[ListedVideo]:
+    """The videos of the classes `after`, with labels that are indices into them."""
+    labels = {before.index(name): label for label, name in enumerate(after) if name in before}
+    return [replace(video, label=labels[video.label]) for video in videos if video.label in labels]
+
+
+def _groups_aside(videos: Sequence[ListedVideo], share: float, seed: int) -> Collection[str]:
+    """Groups that hold about `share` of each class's videos; at least one group of a class stays."""
+    by_class: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for video in videos:
+        by_class[video.label][video.group] += 1
+    aside: set[str] = set()
+    for label, groups in sorted(by_class.items()):
+        wanted = share * sum(groups.values())
+        taken = sum(count for group, count in groups.items() if group in aside)
+        candidates = sorted(group for group in groups if group not in aside)
+        random.Random(f"{seed}:{label}").shuffle(candidates)
+        while len(candidates) > 1 and taken < wanted:
+            group = candidates.pop()
+            aside.add(group)
+            taken += groups[group]
+    return aside
+
+
+def _stratified(
+    classes: tuple[str, ...], videos: Sequence[ListedVideo], count: int, seed: int
+) -> list[ListedVideo]:
+    return list(subset(Listing(classes, tuple(videos)), count=count, seed=seed))
+
+
+def _refusal(pointer: str, detail: str) -> InvalidSpec:
+    return InvalidSpec(detail, errors=[FieldError(pointer=pointer, detail=detail)])
