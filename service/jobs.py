@@ -139,7 +139,8 @@ def cancel_job(context: InContext, job_id: str) -> Response:
 def pause_job(context: InContext, job_id: str) -> Response:
     """Let the job rest: what it has done is kept, its workers go on to other work. `resume` lets it go on.
 
-    An audit loses at most the clips in flight; an attack begins again when it is resumed.
+    An audit loses at most the clips in flight, a training the step in flight; an attack begins again when it is
+    resumed.
     """
     read_job(context, job_id)
     with context.database.write() as session:
@@ -156,7 +157,10 @@ def pause_job(context: InContext, job_id: str) -> Response:
     responses=problems(404, 409, 503),
 )
 def resume_job(context: InContext, job_id: str) -> Response:
-    """Let a paused job go on, or run one again that failed or was cancelled: an audit does only what is missing."""
+    """Let a paused job go on, or run one again that failed or was cancelled.
+
+    An audit does only what is missing, and a training goes on from its last checkpoint.
+    """
     read_job(context, job_id)
     with context.database.write() as session:
         job = jobs.resume(session, job_id, more_attempts=context.settings.max_attempts)

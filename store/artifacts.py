@@ -65,6 +65,14 @@ def add(
     return artifact_id
 
 
+def roles(session: Session, claim: Claim) -> set[str]:
+    """What the attempt has noted already."""
+    noted = select(ArtifactTable.role).where(
+        ArtifactTable.job_id == claim.job_id, ArtifactTable.attempt == claim.attempt
+    )
+    return set(session.scalars(noted))
+
+
 def for_job(session: Session, job_id: str) -> tuple[Artifact, ...]:
     """What the job's last attempt made, in the order in which it was added."""
     rows = session.execute(

@@ -124,7 +124,11 @@ def test_what_cannot_be_audited_afterwards_is_said_before(service: Any) -> None:
         ({"start": {"architecture": "vit"}}, "/start/architecture", "known are: resnet3d"),
         ({"start": {"architecture": "resnet3d", "head": "keep"}}, "/start/head", "no head to keep"),
         ({"start": {"architecture": "resnet3d", "arguments": {"a": "\0"}}}, "/start/arguments", "NUL"),
-        ({"start": {"architecture": "resnet3d", "arguments": {"a b": 1}}}, "/start/arguments/a b/[key]", "pattern"),
+        (
+            {"start": {"architecture": "resnet3d", "arguments": {"a b": 1}}},
+            "/start/arguments/a b/[key]",
+            "pattern",
+        ),
         ({"start": {"arguments": {"depth": 18}}}, "/start/arguments", "brings its own"),
         ({"name": "X"}, "/name", "pattern"),
         ({"dataset": "ucf101"}, "/dataset", "there is no dataset 'ucf101'"),
