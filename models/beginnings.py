@@ -1,6 +1,6 @@
 """What a training starts from: random weights, or a registered model's with or without its last layer."""
 
-from typing import Final
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +10,7 @@ from models.pixel_classifier import PixelClassifier
 from multav.errors import FieldError, InvalidSpec
 from multav.geometry import InputGeometry
 from multav.model_card import ModelCard
-from multav.training.request import Start
-
-PAPER_GEOMETRY: Final = InputGeometry(frames=40, stride=1, short_side=112, height=112, width=112)
-"""Pixels as they are, not normalised (paper-facts G0)."""
+from multav.training.request import PAPER_GEOMETRY, Start
 
 
 def beginning(
@@ -63,12 +60,12 @@ def _drawn_as(card: ModelCard, seed: int) -> PixelClassifier:
 
 
 def _card(
-    architecture: str, arguments: dict[str, object], classes: tuple[str, ...], geometry: InputGeometry
+    architecture: str, arguments: Mapping[str, object], classes: tuple[str, ...], geometry: InputGeometry
 ) -> ModelCard:
     return ModelCard(
         name="in-training",
         architecture=architecture,
-        arguments=arguments,
+        arguments=dict(arguments),
         classes=classes,
         geometry=geometry,
     )

@@ -129,13 +129,21 @@ class Client:
 
     def outcomes(self, job_id: str, **only: str) -> Iterator[Json]:
         """What an audit has found so far, in the order in which it came in; `only` a `model` or a `cell`."""
-        query: dict[str, str] = {**only, "limit": "1000"}
-        while True:
-            page = self._json("GET", f"/v1/audits/{job_id}/outcomes", params=query)
-            yield from page["items"]
-            if not page["next_cursor"] or not page["items"]:
-                return
-            query["cursor"] = page["next_cursor"]
+        yield from self._so_far(f"/v1/audits/{job_id}/outcomes", only)
+
+    def train(self, spec: Mapping[str, Any] | None = None, *, key: str | None = None) -> Json:
+        """Post a training and return the queued job; `spec` is the body of `POST /v1/trainings`."""
+        headers = {"Idempotency-Key": key} if key else {}
+        return self._json("POST", "/v1/trainings", json=dict(spec or {}), headers=headers)
+
+    def estimate_training(self, spec: Mapping[str, Any] | None = None) -> Json:
+        """What a training would cost, without running it."""
+        return self._json("POST", "/v1/trainings", json=dict(spec or {}), params={"dry_run": "true"})
+
+    def curve(self, job_id: str, *, series: str | None = None) -> Iterator[Json]:
+        """The points of a training's curves so far, in the order in which they came in; of one `series` if asked."""
+        only = {} if series is None else {"series": series}
+        yield from self._so_far(f"/v1/trainings/{job_id}/curve", only)
 
     def datasets(self) -> list[Json]:
         """The registered datasets, newest first."""
@@ -243,6 +251,16 @@ class Client:
                     event = line.removeprefix("event:").strip()
                 elif line.startswith("data:"):
                     yield event, json.loads(line.removeprefix("data:"))
+
+    def _so_far(self, address: str, only: Mapping[str, str]) -> Iterator[Json]:
+        """What a job that may still run has found, in pages."""
+        query: dict[str, str] = {**only, "limit": "1000"}
+        while True:
+            page = self._json("GET", address, params=query)
+            yield from page["items"]
+            if not page["next_cursor"] or not page["items"]:
+                return
+            query["cursor"] = page["next_cursor"]
 
     def _every(self, address: str) -> Iterator[Json]:
         """All items of a list in pages."""

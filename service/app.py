@@ -8,7 +8,19 @@ from typing import Any
 from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from service import artifacts, attack_kinds, attacks, audits, datasets, health, jobs, models, problems, videos
+from service import (
+    artifacts,
+    attack_kinds,
+    attacks,
+    audits,
+    datasets,
+    health,
+    jobs,
+    models,
+    problems,
+    trainings,
+    videos,
+)
 from service.context import Context, refuse_nul
 from service.problems import Problem
 from service.uploads import UploadLimit
@@ -74,6 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(models.router)
     app.include_router(datasets.router)
     app.include_router(audits.router)
+    app.include_router(trainings.router)
     app.include_router(health.router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

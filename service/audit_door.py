@@ -1,18 +1,18 @@
 """The door of audits: models, dataset and attacks are checked against each other before a job is accepted."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
-from multav.attack_request import refuse_misfit
 from multav.audits.class_order import common_classes
 from multav.audits.estimate import AuditEstimate, estimate
 from multav.audits.request import PRIORITIES, AuditRequest
-from multav.errors import FieldError, InvalidSpec, NotFound
 from service.context import Context
 from service.door import queued, refuse_when_full
+from service.fitting_attacks import refuse_few_classes, refuse_large_region
+from service.named_things import held, named_dataset, named_model, refusal, videos_in
 from service.once import Accepted, Once
 from store import datasets, idempotency, jobs, models, speeds, workers
 from store.datasets import RegisteredDataset
@@ -20,7 +20,6 @@ from store.models import RegisteredModel
 
 AUDITS_ROUTE: Final = "POST /v1/audits"
 _FRESH_SECONDS: Final = 10.0
-_FEWEST_CLASSES: Final = {"dlr": 3, "dlr-targeted": 4}
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,8 @@ def accept_audit(context: Context, body: Any, key: str | None) -> Accepted:
         refuse_when_full(session, context.settings.max_queued_jobs)
         # They may have been deleted since they were looked up; from here on they cannot be until the job is there.
         for index, name in enumerate(request.models):
-            _held(models.hold, session, name, f"/models/{index}")
-        _held(datasets.hold, session, request.dataset, "/dataset")
+            held(models.hold, session, name, f"/models/{index}")
+        held(datasets.hold, session, request.dataset, "/dataset")
         uses: list[jobs.Use] = [("model", name) for name in request.models]
         job = jobs.create(
             session,
@@ -90,37 +89,29 @@ def _checked(session: Session, context: Context, asked: AuditRequest) -> _Checke
     """The request with models and dataset named and pinned, once they fit each other. Raises `InvalidSpec`."""
     names = asked.models or (context.settings.default_model,)
     found = tuple(
-        _model(session, name, index, asked.model_sha256.get(name)) for index, name in enumerate(names)
+        named_model(
+            session,
+            name,
+            asked.model_sha256.get(name),
+            pointer=f"/models/{index}",
+            sha256_pointer=f"/model_sha256/{name}",
+        )
+        for index, name in enumerate(names)
     )
     strangers = sorted(set(asked.model_sha256) - set(names))
     if strangers:
-        raise _refusal("/model_sha256", f"no model of this audit is named {', '.join(map(repr, strangers))}")
-    dataset = _dataset(session, asked)
+        raise refusal("/model_sha256", f"no model of this audit is named {', '.join(map(repr, strangers))}")
+    dataset = named_dataset(session, asked.dataset, asked.dataset_sha256)
     classes = common_classes(
         dataset.name, dataset.classes, {model.name: model.card.classes for model in found}
     )
     for index, attack in enumerate(asked.attacks):
-        fewest = _FEWEST_CLASSES.get(attack.loss, 2)
-        if len(classes) < fewest:
-            raise _refusal(
-                f"/attacks/{index}/loss",
-                f"loss {attack.loss} needs {fewest} classes, and there are {len(classes)}",
-            )
+        refuse_few_classes(attack, classes, f"/attacks/{index}")
         for model in found:
-            try:
-                refuse_misfit(attack, model.card.geometry)
-            except InvalidSpec as error:
-                errors = [
-                    FieldError(
-                        pointer=each["pointer"].replace("/attack", f"/attacks/{index}", 1),
-                        detail=f"{each['detail']} (what {model.name} sees)",
-                    )
-                    for each in error.errors
-                ]
-                raise InvalidSpec(errors[0]["detail"], errors=errors) from error
+            refuse_large_region(attack, model.card.geometry, f"/attacks/{index}", model.name)
     if asked.transfer:
         _refuse_odd_sizes(found)
-    clips = _clips(dataset, asked)
+    clips = videos_in(dataset, asked.subset)
     pinned = asked.spelled_out().model_copy(
         update={
             "models": tuple(model.name for model in found),
@@ -134,64 +125,12 @@ def _checked(session: Session, context: Context, asked: AuditRequest) -> _Checke
 def _refuse_odd_sizes(found: Sequence[RegisteredModel]) -> None:
     """A clip that was crafted on one model is shown to the others as it is: they must take it."""
     if len(found) < 2:
-        raise _refusal("/transfer", "there is only one model: name the others that its attacks are tried on")
+        raise refusal("/transfer", "there is only one model: name the others that its attacks are tried on")
     first = found[0].card.geometry
     for model in found[1:]:
         if not model.card.geometry.same_clips(first):
-            raise _refusal(
+            raise refusal(
                 "/transfer",
                 f"models {found[0].name!r} and {model.name!r} are shown other clips (frames, stride or size differ): "
                 "what is crafted on one cannot be shown to the other",
             )
-
-
-def _model(session: Session, name: str, index: int, sha256: str | None) -> RegisteredModel:
-    try:
-        model = models.get(session, name)
-    except NotFound as error:
-        raise _refusal(f"/models/{index}", error.detail) from error
-    if sha256 not in (None, model.sha256):
-        raise _refusal(f"/model_sha256/{name}", f"model {name!r} has the SHA-256 {model.sha256}")
-    return model
-
-
-def _dataset(session: Session, asked: AuditRequest) -> RegisteredDataset:
-    try:
-        dataset = datasets.get(session, asked.dataset)
-    except NotFound as error:
-        raise _refusal("/dataset", error.detail) from error
-    if asked.dataset_sha256 not in (None, dataset.sha256):
-        raise _refusal("/dataset_sha256", f"dataset {dataset.name!r} has the SHA-256 {dataset.sha256}")
-    return dataset
-
-
-def _held(hold: Callable[[Session, str], Any], session: Session, name: str, pointer: str) -> None:
-    """Keep what the job is going to use. Raises `InvalidSpec` when it was deleted meanwhile."""
-    try:
-        hold(session, name)
-    except NotFound as error:
-        raise _refusal(pointer, error.detail) from error
-
-
-def _clips(dataset: RegisteredDataset, asked: AuditRequest) -> int:
-    """How many videos the subset holds. Raises `InvalidSpec` for none."""
-    per_class = dict(zip(dataset.classes, dataset.listing["videos_per_class"], strict=True))
-    subset = asked.subset
-    unknown = [name for name in subset.classes or () if name not in per_class]
-    if unknown:
-        raise _refusal(
-            "/subset/classes", f"dataset {dataset.name!r} has no class {', '.join(map(repr, unknown[:8]))}"
-        )
-    kept: list[int] = [per_class[name] for name in subset.classes or dataset.classes]
-    if subset.per_class is not None:
-        kept = [min(count, subset.per_class) for count in kept]
-    clips = sum(kept) if subset.count is None else min(sum(kept), subset.count)
-    if clips == 0:
-        raise _refusal("/subset", "the subset holds no video: choose other classes")
-    if subset.count is not None and subset.count > sum(kept):
-        raise _refusal("/subset/count", f"{subset.count} videos are asked for and {sum(kept)} are there")
-    return clips
-
-
-def _refusal(pointer: str, detail: str) -> InvalidSpec:
-    return InvalidSpec(detail, errors=[FieldError(pointer=pointer, detail=detail)])

@@ -47,7 +47,7 @@ def read_job(context: Context, job_id: str) -> tuple[Job, tuple[Artifact, ...]]:
         job = jobs.get(session, job_id)
         if job.parent_id is not None:
             raise NotFound(f"there is no job {job_id!r}: it is a part of job {job.parent_id}")
-        return job, artifacts.for_job(session, job_id) if job.state == "succeeded" else ()
+        return job, artifacts.for_job(session, job_id) if job.finished else ()
 
 
 def job_headers(job: Job) -> dict[str, str]:
@@ -71,8 +71,7 @@ def list_jobs(
     with context.database.read() as session:
         page = jobs.listed(session, state=state, kind=kind, limit=limit, cursor=cursor)
         items = [
-            job_view(job, artifacts.for_job(session, job.id) if job.state == "succeeded" else ())
-            for job in page.items
+            job_view(job, artifacts.for_job(session, job.id) if job.finished else ()) for job in page.items
         ]
     return JobList(items=items, next_cursor=page.next_cursor)
 
@@ -140,7 +139,8 @@ def cancel_job(context: InContext, job_id: str) -> Response:
 def pause_job(context: InContext, job_id: str) -> Response:
     """Let the job rest: what it has done is kept, its workers go on to other work. `resume` lets it go on.
 
-    An audit loses at most the clips in flight; an attack begins again when it is resumed.
+    An audit loses at most the clips in flight, a training the step in flight; an attack begins again when it is
+    resumed.
     """
     read_job(context, job_id)
     with context.database.write() as session:
@@ -157,7 +157,10 @@ def pause_job(context: InContext, job_id: str) -> Response:
     responses=problems(404, 409, 503),
 )
 def resume_job(context: InContext, job_id: str) -> Response:
-    """Let a paused job go on, or run one again that failed or was cancelled: an audit does only what is missing."""
+    """Let a paused job go on, or run one again that failed or was cancelled.
+
+    An audit does only what is missing, and a training goes on from its last checkpoint.
+    """
     read_job(context, job_id)
     with context.database.write() as session:
         job = jobs.resume(session, job_id, more_attempts=context.settings.max_attempts)
@@ -183,7 +186,7 @@ def _changed(context: Context, job_id: str) -> Response:
     responses=problems(404, 503),
 )
 def list_artifacts(context: InContext, job_id: str) -> ArtifactList:
-    """The files that a succeeded job made."""
+    """The files that a succeeded job made; of a cancelled training its last checkpoint, as a model."""
     _, made = read_job(context, job_id)
     return ArtifactList(items=[artifact_view(artifact) for artifact in made], next_cursor=None)
 
@@ -195,7 +198,8 @@ def list_artifacts(context: InContext, job_id: str) -> ArtifactList:
     response_class=StreamingResponse,
     responses={
         200: {
-            "description": "Server-sent events `state` and `progress`; the last one is the terminal state",
+            "description": "Server-sent events `state` and `progress`, of a training also `curve`; the last one is the "
+            "terminal state",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
         **problems(404, 503),

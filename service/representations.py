@@ -80,8 +80,9 @@ class ModelView(BaseModel):
 
     name: str = Field(examples=["kinetics-r3d18@2"], description="what a request calls it by")
     version: str
-    origin: Literal["shipped", "folder", "own", "uploaded"] = Field(
-        description="came with the code, lies in the operator's folder, is the operator's own code, or was uploaded"
+    origin: Literal["shipped", "folder", "own", "uploaded", "trained"] = Field(
+        description="came with the code, lies in the operator's folder, is the operator's own code, was uploaded, or "
+        "was made by a training here"
     )
     architecture: str
     arguments: dict[str, Any]
@@ -174,6 +175,8 @@ def job_view(job: Job, artifacts: tuple[Artifact, ...] = ()) -> JobView:
     links = {name: f"{address}/{name}" for name in ("events", "cancel", "pause", "resume", "artifacts")}
     if job.kind == "audit":
         links["outcomes"] = f"/v1/audits/{job.id}/outcomes"
+    if job.kind == "training":
+        links["curve"] = f"/v1/trainings/{job.id}/curve"
     return JobView(
         id=job.id,
         kind=job.kind,

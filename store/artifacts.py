@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import insert, select
+from sqlalchemy import and_, insert, or_, select
 from sqlalchemy.orm import Session
 
 from multav.errors import NotFound
@@ -13,6 +13,8 @@ from store.database import now
 from store.jobs import Claim, cancel_requested
 from store.tables import ArtifactTable, BlobTable, JobTable
 
+CHECKPOINT: Final = "checkpoint"
+"""The role of what a job leaves that was cancelled."""
 # Far more than a clock's error in what a float of seconds can tell apart, and nothing to people.
 _MOMENT: Final = 1e-5
 
@@ -63,6 +65,14 @@ def add(
     return artifact_id
 
 
+def roles(session: Session, claim: Claim) -> set[str]:
+    """What the attempt has noted already."""
+    noted = select(ArtifactTable.role).where(
+        ArtifactTable.job_id == claim.job_id, ArtifactTable.attempt == claim.attempt
+    )
+    return set(session.scalars(noted))
+
+
 def for_job(session: Session, job_id: str) -> tuple[Artifact, ...]:
     """What the job's last attempt made, in the order in which it was added."""
     rows = session.execute(
@@ -80,7 +90,10 @@ def get(session: Session, artifact_id: str) -> Artifact:
 
 
 def _visible() -> Any:
-    """Artifacts of the attempt that ended their job; what a dead attempt left is never shown."""
+    """Artifacts of the attempt that ended their job; what a dead attempt left is never shown.
+
+    A job that was cancelled shows the checkpoint that it had come to, and nothing else.
+    """
     return (
         select(
             ArtifactTable.id,
@@ -95,5 +108,11 @@ def _visible() -> Any:
         )
         .join(BlobTable, BlobTable.id == ArtifactTable.blob_id)
         .join(JobTable, JobTable.id == ArtifactTable.job_id)
-        .where(ArtifactTable.attempt == JobTable.attempt, JobTable.state == "succeeded")
+        .where(
+            ArtifactTable.attempt == JobTable.attempt,
+            or_(
+                JobTable.state == "succeeded",
+                and_(JobTable.state == "cancelled", ArtifactTable.role == CHECKPOINT),
+            ),
+        )
     )

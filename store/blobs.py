@@ -25,6 +25,7 @@ from store.tables import (
     BlobTable,
     DatasetTable,
     ModelTable,
+    TrainingCheckpointTable,
     VideoTable,
 )
 
@@ -34,7 +35,10 @@ _REFERRING: Final = (
     ArtifactTable.blob_id,
     ModelTable.blob_id,
     DatasetTable.blob_id,
+    TrainingCheckpointTable.blob_id,
 )
+# Whoever has written or found a blob refers to it within moments.
+_IN_HAND_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,20 @@ def collect(database: Database, *, older_than_seconds: float) -> int:
             if gone.rowcount:  # type: ignore[attr-defined]
                 session.execute(delete(BlobChunkTable).where(BlobChunkTable.blob_id == blob_id))
     return len(stale)
+
+
+def let_go(session: Session, blob_id: str) -> None:
+    """Delete bytes that were needed and are not any more, unless something else refers to them.
+
+    Those that somebody has touched just now are left to `collect`: they may be about to be referred to.
+    """
+    gone = session.execute(
+        delete(BlobTable).where(
+            BlobTable.id == blob_id, BlobTable.touched_at < now() - _IN_HAND_SECONDS, _unreferred()
+        )
+    )
+    if gone.rowcount:  # type: ignore[attr-defined]
+        session.execute(delete(BlobChunkTable).where(BlobChunkTable.blob_id == blob_id))
 
 
 def _append(session: Session, blob_id: str, number: int, chunk: bytes) -> None:

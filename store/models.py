@@ -1,8 +1,9 @@
 """The registry: models by name, each a card and the bytes of its checkpoint.
 
-A model is shipped with the code, put by the operator into a folder or declared as code of their own, or uploaded. What
-the operator declares is registered at every start, in place of what it was before; an upload never takes the place of
-anything. A row is written once its bytes are complete, so that nobody ever sees half a model.
+A model is shipped with the code, put by the operator into a folder or declared as code of their own, uploaded, or made
+by a training. What the operator declares is registered at every start, in place of what it was before; an upload or a
+training never takes the place of anything. A row is written once its bytes are complete, so that nobody ever sees half
+a model.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from store.database import Database, now
 from store.paging import Page, page
 from store.tables import ModelTable
 
-Origin = Literal["shipped", "folder", "own", "uploaded"]
+Origin = Literal["shipped", "folder", "own", "uploaded", "trained"]
 FIRST_VERSION: Final = "1"
 """What a card says that says nothing of its version."""
 _LONGEST_NAME: Final = 100
@@ -124,6 +125,16 @@ def add(session: Session, card: ModelCard, blob: Blob, *, upload_hash: str) -> t
         return _value(session, known), False
     made = _insert(session, card, sha256=blob.sha256, blob=blob, origin="uploaded", upload_hash=upload_hash)
     return made, True
+
+
+def add_trained(session: Session, card: ModelCard, blob: Blob) -> RegisteredModel:
+    """Register what a training made; the same again changes nothing. Raises `Conflict` when the name is taken."""
+    known = _locked(session, name_of(card))
+    if known is None:
+        return _insert(session, card, sha256=blob.sha256, blob=blob, origin="trained", upload_hash=None)
+    if known.origin != "trained" or known.sha256 != blob.sha256:
+        raise taken(known.name)
+    return _value(session, known)
 
 
 def taken(name: str) -> Conflict:

@@ -245,6 +245,52 @@ class AuditOutcomeTable(Table):
     place: Mapped[int] = mapped_column(Integer)
 
 
+class TrainingPointTable(Table):
+    """A point of a training's curves: `multav.training.curve.CurvePoint`.
+
+    `version` is the one that the job's row got in the same transaction, and no two points of a job have the same: the
+    order in which they came in.
+    """
+
+    __tablename__ = "training_points"
+    __table_args__ = (Index("ix_training_points_job_version", "job_id", "version"),)
+
+    job_id: Mapped[str] = mapped_column(
+        String(32), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True
+    )
+    series: Mapped[str] = mapped_column(String(16), primary_key=True)
+    step: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    epoch: Mapped[float]
+    loss: Mapped[float | None]
+    accuracy: Mapped[float | None]
+    learning_rate: Mapped[float | None]
+    gradient_norm: Mapped[float | None]
+    waiting: Mapped[float | None]
+    clean_accuracy: Mapped[float | None]
+    robust_accuracy: Mapped[float | None]
+    train_clean_accuracy: Mapped[float | None]
+    train_robust_accuracy: Mapped[float | None]
+    best: Mapped[bool | None] = mapped_column(Boolean)
+    version: Mapped[int] = mapped_column(BigInteger)
+
+
+class TrainingCheckpointTable(Table):
+    """Where a training goes on: its last checkpoint (`blob_id`), or once it is done the `result` of the job.
+
+    What is done needs no checkpoint any more.
+    """
+
+    __tablename__ = "training_checkpoints"
+
+    job_id: Mapped[str] = mapped_column(
+        String(32), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True
+    )
+    blob_id: Mapped[str | None] = mapped_column(String(32), ForeignKey("blobs.id"), index=True)
+    step: Mapped[int] = mapped_column(BigInteger)
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    written_at: Mapped[float]
+
+
 class SpeedTable(Table):
     """How long a gradient of a model takes on a kind of device, as last measured by a job."""
 

@@ -61,11 +61,14 @@ class RunningJob:
             return
         self._checked = moment
         if moment - self._started > self.settings.job_time_limit_seconds:
-            easier = (
-                "attack a shorter video or take fewer steps"
-                if self.job.parent_id is None
-                else "take a smaller batch_size, fewer steps or smaller checks"
-            )
+            if self.job.kind == "training":
+                easier = (
+                    "take a smaller batch_size, look at fewer validation clips or keep checkpoints more often"
+                )
+            elif self.job.parent_id is None:
+                easier = "attack a shorter video or take fewer steps"
+            else:
+                easier = "take a smaller batch_size, fewer steps or smaller checks"
             raise TimeLimit(
                 f"{self.settings.job_time_limit_seconds:g} s have passed since the job began or last kept a result: "
                 f"{easier}, or have MULTAV_JOB_TIME_LIMIT_SECONDS raised"
@@ -77,12 +80,10 @@ class RunningJob:
         self._started = time.monotonic()
 
     def give_way(self) -> None:
-        """Raise `Interrupted` when somebody waits for an attack and no worker is idle: a part can go on later.
+        """Raise `Interrupted` when somebody waits for an attack and no worker is idle: long work can go on later.
 
         To be called where nothing is lost.
         """
-        if self.job.parent_id is None:
-            return
         try:
             with self.database.read() as session:
                 hurried = jobs.hurried(session, after_seconds=_HURRY_SECONDS)

@@ -28,8 +28,11 @@ AnyDataset = Synthetic | Ucf101 | Hmdb51 | Kinetics | ClassFolder | Manifest
 Dataset = Annotated[AnyDataset, Field(discriminator="kind")]
 """Any dataset, told apart by its `kind`."""
 
-BUILT_IN: Final[dict[str, AnyDataset]] = {"camera-motion": Synthetic()}
-"""Datasets that are there without being registered, by name."""
+BUILT_IN: Final[dict[str, AnyDataset]] = {
+    "camera-motion": Synthetic(),
+    "camera-motion-train": Synthetic(seed=1, clips=6000),
+}
+"""Datasets that are there without being registered, by name: one to test on, one to train on."""
 
 _ADAPTER: Final[TypeAdapter[AnyDataset]] = TypeAdapter(Dataset)
 

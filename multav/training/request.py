@@ -1,9 +1,19 @@
 """What a user asks for when a model is to be trained: the body of `POST /v1/trainings`. Torch-free."""
 
+import math
 from functools import partial
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictBool,
+    StrictStr,
+    ValidationError,
+    field_validator,
+)
 
 from multav.attacks.catalogue import ATTACKS, AnyAttack, Attack, in_words, where_known
 from multav.attacks.fixed_step_attack import FixedStepAttack
@@ -18,6 +28,18 @@ Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 MODEL_NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,99}$"
 AUTO_BATCH: Final = 32
 """Clips of a step where the request leaves it to us."""
+PAPER_GEOMETRY: Final = InputGeometry(frames=40, stride=1, short_side=112, height=112, width=112)
+"""What the paper's networks see: pixels in [0, 1] as they are, without a mean or a standard deviation."""
+
+
+def _is_plain(value: JsonValue) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_plain, (*value.keys(), *value.values())))
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not (isinstance(value, str) and "\0" in value)
 
 
 class _Part(BaseModel):
@@ -50,7 +72,9 @@ class Start(_Part):
     architecture: StrictStr | None = Field(
         None, description="name of an architecture, to start from random weights"
     )
-    arguments: dict[str, Any] = Field(default_factory=dict, description="the architecture's own arguments")
+    arguments: dict[Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]{0,99}$")], JsonValue] = Field(
+        default_factory=dict, max_length=50, description="the architecture's own arguments"
+    )
     geometry: InputGeometry | None = Field(
         None,
         description="what the network sees of a video; the model's own, or the paper's 40 frames of 112x112",
@@ -59,6 +83,21 @@ class Start(_Part):
         "auto",
         description="whether the last layer starts anew: auto where the dataset knows other classes than the model",
     )
+
+    @field_validator("arguments")
+    @classmethod
+    def _can_be_kept(cls, arguments: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        """A database keeps no infinities and no NUL."""
+        if not all(map(_is_plain, arguments.values())):
+            raise ValueError("numbers must be finite and texts hold no NUL")
+        return arguments
+
+    @field_validator("geometry")
+    @classmethod
+    def _finite(cls, geometry: InputGeometry | None) -> InputGeometry | None:
+        if geometry is not None and not all(map(math.isfinite, (*geometry.mean, *geometry.std))):
+            raise ValueError("mean and std must be finite")
+        return geometry
 
 
 class Augmentation(_Part):
@@ -232,7 +271,7 @@ class TrainingRequest(_Part):
 
         if self.start.model is not None and self.start.architecture is not None:
             refuse("/start", "model and architecture each say what to start from: give one of them")
-        if self.start.model is not None and self.start.arguments:
+        if self.start.architecture is None and self.start.arguments:
             refuse("/start/arguments", "a registered model brings its own: leave them out")
         if self.start.architecture is not None and self.start.head == "keep":
             refuse("/start/head", "random weights have no head to keep")
@@ -251,7 +290,7 @@ class TrainingRequest(_Part):
                 refuse("/attack/kind", f"method free moves all pixels, which {one.kind} does not")
         if self.method == "trades" and self.clean_fraction:
             refuse("/clean_fraction", "trades looks at every clip clean and attacked: leave it at 0")
-        for pointer, attack in self._named_attacks():
+        for pointer, attack in self.named_attacks:
             if attack.targeted:
                 refuse(f"{pointer}/targeted", "a training knows no class to reach: leave targeted out")
         if self.accumulation > self.clips_per_step // 2:
@@ -263,7 +302,9 @@ class TrainingRequest(_Part):
             )
         return errors
 
-    def _named_attacks(self) -> list[tuple[str, AnyAttack]]:
+    @property
+    def named_attacks(self) -> list[tuple[str, AnyAttack]]:
+        """Every attack of the request, behind a JSON pointer to it."""
         if isinstance(self.attack, Mixture):
             found = [(f"/attack/attacks/{place}", each) for place, each in enumerate(self.attack.attacks)]
         else:

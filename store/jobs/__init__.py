@@ -28,6 +28,7 @@ makes a new `version`; every transition leaves an event.
 
 from store.jobs.life import (
     Use,
+    advance,
     cancel_requested,
     claim,
     confirm_cancel,
@@ -67,6 +68,7 @@ __all__ = [
     "Part",
     "Sweep",
     "Use",
+    "advance",
     "cancel_requested",
     "claim",
     "claim_part",

@@ -120,6 +120,27 @@ def report_progress(
         raise ClaimLost(f"job {claim.job_id} is no longer run by attempt {claim.attempt} of {claim.owner}")
 
 
+def advance(session: Session, claim: Claim, *, max_attempts: int | None = None) -> int:
+    """Make a new version of the running job for what the same transaction keeps of it, and give that version.
+
+    With `max_attempts` the job may be started so often from now on, this attempt being the first: what is kept is not
+    lost with the worker, so that a long job does not use its attempts up. Raises `ClaimLost`.
+    """
+    values: dict[str, Any] = {"version": JobTable.version + 1}
+    if max_attempts is not None:
+        values["max_attempts"] = JobTable.attempt + max_attempts - 1
+    version = session.scalar(
+        update(JobTable)
+        .where(*held(claim))
+        .values(**values)
+        .returning(JobTable.version)
+        .execution_options(synchronize_session=False)
+    )
+    if version is None:
+        raise ClaimLost(f"job {claim.job_id} is no longer run by attempt {claim.attempt} of {claim.owner}")
+    return version
+
+
 def succeed(session: Session, claim: Claim, result: dict[str, Any]) -> None:
     """End the attempt with a result. Raises `ClaimLost`."""
     _end(

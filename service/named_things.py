@@ -1,0 +1,83 @@
+"""Models and datasets that a request names: looked up, held against what the request says of them, kept while it waits.
+
+Each refusal is an `InvalidSpec` that points at the field (`pointer`) that names the thing.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from multav.audits.request import Subset
+from multav.errors import FieldError, InvalidSpec, NotFound
+from store import datasets, models
+from store.datasets import RegisteredDataset
+from store.models import RegisteredModel
+
+
+def named_model(
+    session: Session, name: str, sha256: str | None, *, pointer: str, sha256_pointer: str
+) -> RegisteredModel:
+    """The model, of that SHA-256 if one is asked for. Raises `InvalidSpec`."""
+    try:
+        model = models.get(session, name)
+    except NotFound as error:
+        raise refusal(pointer, error.detail) from error
+    if sha256 not in (None, model.sha256):
+        raise refusal(sha256_pointer, f"model {name!r} has the SHA-256 {model.sha256}")
+    return model
+
+
+def named_dataset(
+    session: Session, name: str, sha256: str | None, *, pointer: str = "/dataset"
+) -> RegisteredDataset:
+    """The dataset, of that SHA-256 if one is asked for (in the field beside its name). Raises `InvalidSpec`."""
+    try:
+        dataset = datasets.get(session, name)
+    except NotFound as error:
+        raise refusal(pointer, error.detail) from error
+    if sha256 not in (None, dataset.sha256):
+        raise refusal(f"{pointer}_sha256", f"dataset {dataset.name!r} has the SHA-256 {dataset.sha256}")
+    return dataset
+
+
+def held(hold: Callable[[Session, str], Any], session: Session, name: str, pointer: str) -> None:
+    """Keep what the job is going to use. Raises `InvalidSpec` when it was deleted meanwhile."""
+    try:
+        hold(session, name)
+    except NotFound as error:
+        raise refusal(pointer, error.detail) from error
+
+
+def videos_per_class(dataset: RegisteredDataset, subset: Subset) -> dict[str, int]:
+    """How many videos the subset holds at most, by class; a `count` beyond that is not looked at.
+
+    Raises `InvalidSpec` for classes that the dataset does not have, or without a video.
+    """
+    there: dict[str, int] = dict(zip(dataset.classes, dataset.listing["videos_per_class"], strict=True))
+    unknown = [name for name in subset.classes or () if name not in there]
+    if unknown:
+        raise refusal(
+            "/subset/classes", f"dataset {dataset.name!r} has no class {', '.join(map(repr, unknown[:8]))}"
+        )
+    kept = {name: there[name] for name in dataset.classes if subset.classes is None or name in subset.classes}
+    if subset.per_class is not None:
+        kept = {name: min(count, subset.per_class) for name, count in kept.items()}
+    if sum(kept.values()) == 0:
+        raise refusal("/subset", "the subset holds no video: choose other classes")
+    return kept
+
+
+def videos_in(dataset: RegisteredDataset, subset: Subset) -> int:
+    """How many videos the subset holds. Raises `InvalidSpec` for none, and for more than are there."""
+    there = sum(videos_per_class(dataset, subset).values())
+    if subset.count is None:
+        return there
+    if subset.count > there:
+        raise refusal("/subset/count", f"{subset.count} videos are asked for and {there} are there")
+    return subset.count
+
+
+def refusal(pointer: str, detail: str) -> InvalidSpec:
+    """One wrong field."""
+    return InvalidSpec(detail, errors=[FieldError(pointer=pointer, detail=detail)])

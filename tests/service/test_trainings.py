@@ -1,0 +1,288 @@
+"""POST /v1/trainings at the door: what is accepted, what it costs, what does not fit together; curves and events."""
+
+import json
+import re
+import uuid
+from typing import Any
+
+import pytest
+
+from models.architecture_names import ARCHITECTURE_NAMES
+from multav.training.curve import CurvePoint
+from multav.training.request import TrainingRequest
+from store import artifacts, blobs, jobs, speeds, training_points
+
+MODEL = "camera-motion-r3d18"
+NETWORK = {"architecture": "resnet3d", "arguments": {"depth": 10, "widen_factor": 0.125}}
+
+
+def post(service: Any, body: Any, **query: str) -> Any:
+    return service.client.post("/v1/trainings", json=body, params=query)
+
+
+def test_a_training_is_accepted_with_every_default_spelled_out(service: Any) -> None:
+    answer = post(service, {})
+    assert answer.status_code == 202, answer.text
+    job = answer.json()
+    assert answer.headers["Location"] == f"/v1/jobs/{job['id']}"
+    assert (job["kind"], job["state"]) == ("training", "queued")
+    assert job["links"]["curve"] == f"/v1/trainings/{job['id']}/curve"
+    spec = job["spec"]
+    assert re.fullmatch(rf"{MODEL}-multav-linf-[0-9a-f]{{6}}", spec["name"])
+    model = service.client.get(f"/v1/models/{MODEL}").json()
+    assert spec["start"]["model"] == MODEL
+    assert spec["start"]["model_sha256"] == model["sha256"]
+    assert spec["start"]["geometry"] == model["geometry"]
+    assert spec["start"]["head"] == "keep"
+    assert spec["dataset"] == "camera-motion-train"
+    assert len(spec["dataset_sha256"]) == 64
+    assert spec["attack"]["kind"] == "multav-linf"
+    assert TrainingRequest.parse(spec).model_dump(mode="json") == spec
+    taken = post(service, spec)
+    assert (taken.status_code, taken.json()["code"]) == (409, "conflict"), (
+        "another training is making that name"
+    )
+    again = post(service, {**spec, "name": None})
+    assert again.status_code == 202, "what was resolved can be posted again"
+    assert {**again.json()["spec"], "name": spec["name"]} == spec
+    service.client.post(f"/v1/jobs/{job['id']}/cancel")
+    assert post(service, spec).status_code == 202, "nobody is making it any more"
+
+
+def test_random_weights_see_what_the_paper_s_networks_see(service: Any) -> None:
+    spec = post(service, {"start": NETWORK, "attack": None}).json()["spec"]
+    assert spec["name"].startswith("resnet3d-clean-")
+    assert (spec["start"]["model"], spec["start"]["head"]) == (None, "new")
+    geometry = spec["start"]["geometry"]
+    assert (geometry["frames"], geometry["height"], geometry["mean"]) == (40, 112, [0, 0, 0])
+
+
+def test_other_classes_take_a_new_head(service: Any) -> None:
+    body = {"subset": {"classes": ["pan left", "pan right", "static"]}, "attack": {"kind": "pgd-linf"}}
+    assert post(service, body).json()["spec"]["start"]["head"] == "new"
+    kept = post(service, {**body, "start": {"head": "keep"}})
+    assert kept.status_code == 422
+    assert "knows 7 that it does not have" in kept.json()["detail"]
+
+
+def test_a_mixture_and_a_long_name(service: Any) -> None:
+    mixture = {"kind": "mixture", "attacks": [{"kind": "multav-linf"}, {"kind": "pgd-linf"}]}
+    name = post(service, {"attack": mixture, "start": {"architecture": "r2plus1d_18"}}).json()["spec"]["name"]
+    assert name.startswith("r2plus1d_18-mixture-")
+
+
+def test_validation_on_a_dataset_is_pinned_and_kept(service: Any) -> None:
+    service.client.post("/v1/datasets", json={"name": "held-out", "kind": "synthetic", "clips": 40})
+    job = post(service, {"validation": {"dataset": "held-out"}}).json()
+    assert len(job["spec"]["validation"]["dataset_sha256"]) == 64
+    assert service.client.delete("/v1/datasets/held-out").status_code == 409
+    service.client.post(f"/v1/jobs/{job['id']}/cancel")
+    assert service.client.delete("/v1/datasets/held-out").status_code == 204
+
+
+def test_what_it_would_cost(service: Any) -> None:
+    body = {"batch_size": 32, "epochs": 2, "validation": {"clips": 100}, "clean_fraction": 0.5}
+    before = len(service.client.get("/v1/jobs", params={"kind": "training", "limit": 200}).json()["items"])
+    answer = post(service, body, dry_run="true")
+    assert answer.status_code == 200, answer.text
+    cost = answer.json()
+    assert (cost["train_clips"], cost["validation_clips"]) == (5400, 100)
+    assert (cost["steps_per_epoch"], cost["steps"], cost["looks"]) == (168, 336, 2)
+    assert cost["gradients"] == 336 * 32 * (0.5 * 5 + 1) + 2 * (100 + 200) * 5
+    assert cost["seconds"] is None
+    assert any("never measured" in remark for remark in cost["remarks"])
+    assert cost["memory_bytes"] > 1e6
+    sha256 = service.client.get(f"/v1/models/{MODEL}").json()["sha256"]
+    with service.database.write() as session:
+        speeds.note(session, model_sha256=sha256, device="cpu", precision="auto", seconds=0.01)
+    cost = post(service, body, dry_run="true").json()
+    assert cost["seconds"] == pytest.approx(0.01 * (336 * 32 * (0.5 * 5 + 1.5) + 2 * 300 * 5))
+    assert cost["measured_on"] == "cpu"
+    after = len(service.client.get("/v1/jobs", params={"kind": "training", "limit": 200}).json()["items"])
+    assert after == before, "a dry run leaves nothing behind"
+
+
+def test_what_cannot_be_audited_afterwards_is_said_before(service: Any) -> None:
+    service.client.post("/v1/datasets", json={"name": "own", "kind": "synthetic", "clips": 60, "seed": 5})
+    said = post(service, {"dataset": "own"}, dry_run="true").json()["remarks"]
+    assert any("no audit" in remark for remark in said)
+    for body in (
+        {"dataset": "own", "audit": False},
+        {"dataset": "own", "validation": {"dataset": "camera-motion"}},
+    ):
+        said = post(service, body, dry_run="true").json()["remarks"]
+        assert not any("no audit" in remark for remark in said)
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "words"),
+    [
+        ({"start": {"model": "nobody"}}, "/start/model", "there is no model 'nobody'"),
+        ({"start": {"model": "a\0b"}}, "/start/model", "there is no model"),
+        ({"start": {"model": MODEL, "architecture": "resnet3d"}}, "/start", "give one of them"),
+        ({"start": {"model_sha256": "0" * 64}}, "/start/model_sha256", "has the SHA-256"),
+        ({"start": {"architecture": "vit"}}, "/start/architecture", "known are: resnet3d"),
+        ({"start": {"architecture": "resnet3d", "head": "keep"}}, "/start/head", "no head to keep"),
+        ({"start": {"architecture": "resnet3d", "arguments": {"a": "\0"}}}, "/start/arguments", "NUL"),
+        (
+            {"start": {"architecture": "resnet3d", "arguments": {"a b": 1}}},
+            "/start/arguments/a b/[key]",
+            "pattern",
+        ),
+        ({"start": {"arguments": {"depth": 18}}}, "/start/arguments", "brings its own"),
+        ({"name": "X"}, "/name", "pattern"),
+        ({"dataset": "ucf101"}, "/dataset", "there is no dataset 'ucf101'"),
+        ({"dataset_sha256": "0" * 64}, "/dataset_sha256", "has the SHA-256"),
+        ({"validation": {"dataset": "nothing"}}, "/validation/dataset", "there is no dataset 'nothing'"),
+        ({"validation": {"dataset": "camera-motion-train"}}, "/validation/dataset", "training videos"),
+        (
+            {"validation": {"dataset": "camera-motion", "dataset_sha256": "0" * 64}},
+            "/validation/dataset_sha256",
+            "has the SHA-256",
+        ),
+        ({"subset": {"classes": ["jumping"]}}, "/subset/classes", "has no class 'jumping'"),
+        ({"subset": {"classes": ["static"]}}, "/subset/classes", "two classes"),
+        ({"subset": {"count": 1}}, "/subset", "two videos"),
+        ({"subset": {"count": 10**6}}, "/subset/count", "are there"),
+        ({"attack": {"kind": "multav-af", "width": 40}}, "/attack/width", MODEL),
+        ({"attack": {"kind": "fgsm"}}, "/attack", "there is no kind 'fgsm'"),
+        ({"attack": {"kind": "pgd-linf", "targeted": True}}, "/attack/targeted", "leave targeted out"),
+        (
+            {
+                "attack": {"kind": "pgd-linf", "loss": "dlr"},
+                "subset": {"classes": ["pan left", "pan right"]},
+            },
+            "/attack/loss",
+            "needs 3 classes",
+        ),
+        ({"validation": {"attack": {"kind": "multav-af", "width": 40}}}, "/validation/attack/width", MODEL),
+        ({"checkpoint_minutes": 1000.0}, "/checkpoint_minutes", "more often"),
+        ({"devices": 2}, "/devices", "less than or equal to 1"),
+        ({"models": [MODEL]}, "/models", "no such field"),
+        ([], "", "must be a JSON object"),
+    ],
+)
+def test_what_cannot_be_trained(service: Any, body: Any, pointer: str, words: str) -> None:
+    for query in ({}, {"dry_run": "true"}):
+        answer = post(service, body, **query)
+        assert answer.status_code == 422, answer.text
+        assert answer.headers["content-type"].startswith("application/problem+json")
+        problem = answer.json()
+        assert problem["code"] == "invalid_spec"
+        said = problem.get("errors") or [{"pointer": "", "detail": problem["detail"]}]
+        assert any(each["pointer"] == pointer and words in each["detail"] for each in said), said
+
+
+def test_numbers_that_no_database_keeps(service: Any) -> None:
+    for body in (
+        '{"start": {"architecture": "resnet3d", "arguments": {"depth": 1e999}}}',
+        '{"start": {"geometry": {"frames": 8, "stride": 1, "short_side": 56, "height": 56, "width": 56, '
+        '"mean": [1e999, 0, 0]}}}',
+    ):
+        answer = service.client.post(
+            "/v1/trainings", content=body, headers={"content-type": "application/json"}
+        )
+        assert answer.status_code == 422, answer.text
+
+
+def test_a_name_that_is_taken(service: Any) -> None:
+    for query in ({}, {"dry_run": "true"}):
+        answer = post(service, {"name": MODEL}, **query)
+        assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+        assert MODEL in answer.json()["detail"]
+
+
+def test_the_same_key_gives_the_same_training(service: Any) -> None:
+    headers = {"Idempotency-Key": f"training-{uuid.uuid4().hex}"}
+    first = service.client.post("/v1/trainings", json={"seed": 4}, headers=headers)
+    again = service.client.post("/v1/trainings", json={"seed": 4}, headers=headers)
+    assert first.json()["id"] == again.json()["id"]
+    assert again.headers["Idempotent-Replayed"] == "true"
+    other = service.client.post("/v1/trainings", json={"seed": 5}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
+
+
+def test_every_architecture_has_its_name(service: Any) -> None:
+    from models.architectures import ARCHITECTURES
+
+    assert tuple(ARCHITECTURES) == ARCHITECTURE_NAMES
+    for name in ARCHITECTURE_NAMES:
+        assert post(service, {"start": {"architecture": name}}, dry_run="true").status_code == 200
+
+
+def test_the_curve_is_read_while_the_training_runs(service: Any) -> None:
+    job = post(service, {}).json()
+    claim = service.claim(job["id"])
+    points = [CurvePoint("step", step, step / 100, loss=1.0, accuracy=0.5) for step in (10, 20, 30)]
+    points.insert(2, CurvePoint("look", 20, 0.2, clean_accuracy=0.8, robust_accuracy=0.4, best=True))
+    for point in points:
+        with service.database.write() as session:
+            training_points.add(session, claim, point)
+    page = service.client.get(job["links"]["curve"], params={"limit": 3}).json()
+    assert [(item["series"], item["step"]) for item in page["items"]] == [
+        ("step", 10),
+        ("step", 20),
+        ("look", 20),
+    ]
+    assert page["items"][2]["robust_accuracy"] == 0.4
+    page = service.client.get(job["links"]["curve"], params={"cursor": page["next_cursor"]}).json()
+    assert [item["step"] for item in page["items"]] == [30]
+    assert page["next_cursor"], "more may come"
+    looks = service.client.get(job["links"]["curve"], params={"series": "look"}).json()
+    assert [item["step"] for item in looks["items"]] == [20]
+    assert service.client.get(job["links"]["curve"], params={"cursor": "x"}).status_code == 422
+    assert service.client.get(job["links"]["curve"], params={"series": "x"}).status_code == 422
+    attack = service.job()
+    answer = service.client.get(f"/v1/trainings/{attack['id']}/curve")
+    assert answer.status_code == 404
+    assert "is no training" in answer.json()["detail"]
+
+
+def events(text: str) -> list[tuple[int, str, dict[str, Any]]]:
+    found = []
+    for block in text.split("\n\n"):
+        lines = dict(
+            line.split(": ", 1) for line in block.splitlines() if not line.startswith((":", "retry"))
+        )
+        if lines:
+            found.append((int(lines["id"]), lines["event"], json.loads(lines["data"])))
+    return found
+
+
+def test_events_tell_the_curve_in_order_and_resume(service: Any) -> None:
+    job_id = post(service, {}).json()["id"]
+    claim = service.claim(job_id)
+    # More than one look at the row takes.
+    for step in range(1200):
+        with service.database.write() as session:
+            training_points.add(session, claim, CurvePoint("step", step, step / 100, loss=1.0))
+    with service.database.write() as session:
+        jobs.succeed(session, claim, {"model": "m"})
+    story = events(service.client.get(f"/v1/jobs/{job_id}/events").text)
+    names = [event for _, event, _ in story]
+    assert names == ["state", "state", *["curve"] * 1200, "state"]
+    versions = [version for version, _, _ in story]
+    assert versions == sorted(set(versions))
+    assert [data["step"] for _, event, data in story if event == "curve"] == list(range(1200))
+    last = {"Last-Event-ID": str(versions[700])}
+    assert events(service.client.get(f"/v1/jobs/{job_id}/events", headers=last).text) == story[701:]
+
+
+def test_the_last_checkpoint_of_a_cancelled_training_is_handed_out(service: Any) -> None:
+    job_id = post(service, {}).json()["id"]
+    claim = service.claim(job_id)
+    service.client.post(f"/v1/jobs/{job_id}/cancel")
+    blob = blobs.write(service.database, [b"weights"])
+    for role in ("checkpoint", "curve"):
+        with service.database.write() as session:
+            artifacts.add(
+                session, claim, blob, role=role, filename=f"m.{role}", media_type="application/octet-stream"
+            )
+    assert service.client.get(f"/v1/jobs/{job_id}/artifacts").json()["items"] == [], "it still runs"
+    with service.database.write() as session:
+        jobs.confirm_cancel(session, claim)
+    (made,) = service.client.get(f"/v1/jobs/{job_id}").json()["artifacts"]
+    assert made["role"] == "checkpoint", "of a cancelled job nothing else is whole"
+    assert service.client.get(made["links"]["content"]).content == b"weights"
+    listed = service.client.get("/v1/jobs", params={"kind": "training", "state": "cancelled"}).json()["items"]
+    assert made in next(job for job in listed if job["id"] == job_id)["artifacts"]
