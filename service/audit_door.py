@@ -94,7 +94,9 @@ def _checked(session: Session, context: Context, asked: AuditRequest) -> _Checke
     )
     strangers = sorted(set(asked.model_sha256) - set(names))
     if strangers:
-        raise _refusal("/model_sha256", f"no model of this audit is named {', '.join(map(repr, strangers))}")
+        raise InvalidSpec.at(
+            "/model_sha256", f"no model of this audit is named {', '.join(map(repr, strangers))}"
+        )
     dataset = _dataset(session, asked)
     classes = common_classes(
         dataset.name, dataset.classes, {model.name: model.card.classes for model in found}
@@ -102,7 +104,7 @@ def _checked(session: Session, context: Context, asked: AuditRequest) -> _Checke
     for index, attack in enumerate(asked.attacks):
         fewest = _FEWEST_CLASSES.get(attack.loss, 2)
         if len(classes) < fewest:
-            raise _refusal(
+            raise InvalidSpec.at(
                 f"/attacks/{index}/loss",
                 f"loss {attack.loss} needs {fewest} classes, and there are {len(classes)}",
             )
@@ -134,11 +136,13 @@ def _checked(session: Session, context: Context, asked: AuditRequest) -> _Checke
 def _refuse_odd_sizes(found: Sequence[RegisteredModel]) -> None:
     """A clip that was crafted on one model is shown to the others as it is: they must take it."""
     if len(found) < 2:
-        raise _refusal("/transfer", "there is only one model: name the others that its attacks are tried on")
+        raise InvalidSpec.at(
+            "/transfer", "there is only one model: name the others that its attacks are tried on"
+        )
     first = found[0].card.geometry
     for model in found[1:]:
         if not model.card.geometry.same_clips(first):
-            raise _refusal(
+            raise InvalidSpec.at(
                 "/transfer",
                 f"models {found[0].name!r} and {model.name!r} are shown other clips (frames, stride or size differ): "
                 "what is crafted on one cannot be shown to the other",
@@ -149,9 +153,9 @@ def _model(session: Session, name: str, index: int, sha256: str | None) -> Regis
     try:
         model = models.get(session, name)
     except NotFound as error:
-        raise _refusal(f"/models/{index}", error.detail) from error
+        raise InvalidSpec.at(f"/models/{index}", error.detail) from error
     if sha256 not in (None, model.sha256):
-        raise _refusal(f"/model_sha256/{name}", f"model {name!r} has the SHA-256 {model.sha256}")
+        raise InvalidSpec.at(f"/model_sha256/{name}", f"model {name!r} has the SHA-256 {model.sha256}")
     return model
 
 
@@ -159,9 +163,9 @@ def _dataset(session: Session, asked: AuditRequest) -> RegisteredDataset:
     try:
         dataset = datasets.get(session, asked.dataset)
     except NotFound as error:
-        raise _refusal("/dataset", error.detail) from error
+        raise InvalidSpec.at("/dataset", error.detail) from error
     if asked.dataset_sha256 not in (None, dataset.sha256):
-        raise _refusal("/dataset_sha256", f"dataset {dataset.name!r} has the SHA-256 {dataset.sha256}")
+        raise InvalidSpec.at("/dataset_sha256", f"dataset {dataset.name!r} has the SHA-256 {dataset.sha256}")
     return dataset
 
 
@@ -170,7 +174,7 @@ def _held(hold: Callable[[Session, str], Any], session: Session, name: str, poin
     try:
         hold(session, name)
     except NotFound as error:
-        raise _refusal(pointer, error.detail) from error
+        raise InvalidSpec.at(pointer, error.detail) from error
 
 
 def _clips(dataset: RegisteredDataset, asked: AuditRequest) -> int:
@@ -179,7 +183,7 @@ def _clips(dataset: RegisteredDataset, asked: AuditRequest) -> int:
     subset = asked.subset
     unknown = [name for name in subset.classes or () if name not in per_class]
     if unknown:
-        raise _refusal(
+        raise InvalidSpec.at(
             "/subset/classes", f"dataset {dataset.name!r} has no class {', '.join(map(repr, unknown[:8]))}"
         )
     kept: list[int] = [per_class[name] for name in subset.classes or dataset.classes]
@@ -187,11 +191,9 @@ def _clips(dataset: RegisteredDataset, asked: AuditRequest) -> int:
         kept = [min(count, subset.per_class) for count in kept]
     clips = sum(kept) if subset.count is None else min(sum(kept), subset.count)
     if clips == 0:
-        raise _refusal("/subset", "the subset holds no video: choose other classes")
+        raise InvalidSpec.at("/subset", "the subset holds no video: choose other classes")
     if subset.count is not None and subset.count > sum(kept):
-        raise _refusal("/subset/count", f"{subset.count} videos are asked for and {sum(kept)} are there")
+        raise InvalidSpec.at(
+            "/subset/count", f"{subset.count} videos are asked for and {sum(kept)} are there"
+        )
     return clips
-
-
-def _refusal(pointer: str, detail: str) -> InvalidSpec:
-    return InvalidSpec(detail, errors=[FieldError(pointer=pointer, detail=detail)])
