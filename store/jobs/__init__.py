@@ -52,6 +52,7 @@ from store.jobs.rows import (
     listed,
     oldest_waiting_seconds,
     parts,
+    waiting,
 )
 from store.jobs.splitting import Part, claim_part, count_up, gather, is_to_rest, split
 from store.jobs.sweeping import Sweep, mark_nudged, sweep
@@ -95,4 +96,5 @@ __all__ = [
     "split",
     "succeed",
     "sweep",
+    "waiting",
 ]

@@ -7,6 +7,7 @@ import pytest
 from multav.audits.outcome import Outcome
 from store import jobs, outcomes
 from store.jobs import Part
+from store.queue import Queue
 
 MODEL = "camera-motion-r3d18"
 
@@ -202,6 +203,32 @@ def test_a_job_rests_and_goes_on(service: Any) -> None:
     assert service.client.post(f"/v1/jobs/{job['id']}/pause").status_code == 409
     assert service.client.post(f"/v1/jobs/{job['id']}/resume").json()["state"] == "queued"
     assert service.client.post("/v1/jobs/nobody/pause").status_code == 404
+
+
+def test_a_request_sends_few_messages_and_the_sweeper_the_others(
+    service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+
+    def nudge(self: Queue, job_id: str, kind: str) -> bool:
+        del self, kind
+        sent.append(job_id)
+        return True
+
+    monkeypatch.setattr(Queue, "nudge", nudge)
+    job_id = post(service, {}).json()["id"]
+    with service.database.write() as session:
+        held = jobs.claim(session, job_id, "w", 60)
+        parts = [Part("audit-clips", {"number": number}) for number in range(130)]
+        jobs.split(session, held, parts, total=130, unit="results", max_attempts=2)
+    with service.database.read() as session:
+        ids = [part.id for part in jobs.parts(session, job_id)]
+    service.client.post(f"/v1/jobs/{job_id}/pause")
+    sent.clear()
+    assert service.client.post(f"/v1/jobs/{job_id}/resume").status_code == 202
+    assert sent == ids[:100]
+    with service.database.write() as session:
+        assert set(ids) <= set(jobs.sweep(session, nudge_seconds=60, limit=1000).to_nudge)
 
 
 def test_a_job_that_has_succeeded_is_not_resumed(service: Any) -> None:
