@@ -54,9 +54,9 @@ from store.jobs.rows import (
     parts,
     waiting,
 )
-from store.jobs.splitting import Part, claim_part, count_up, gather, is_to_rest, split
+from store.jobs.splitting import Part, claim_part, count_up, gather, split
 from store.jobs.sweeping import Sweep, mark_nudged, sweep
-from store.jobs.wishes import pause, remove, request_cancel, resume
+from store.jobs.wishes import Wish, pause, remove, request_cancel, resume, wish
 
 __all__ = [
     "FINISHED",
@@ -68,6 +68,7 @@ __all__ = [
     "Part",
     "Sweep",
     "Use",
+    "Wish",
     "cancel_requested",
     "claim",
     "claim_part",
@@ -82,7 +83,6 @@ __all__ = [
     "get",
     "heartbeat",
     "hurried",
-    "is_to_rest",
     "listed",
     "mark_nudged",
     "oldest_waiting_seconds",
@@ -97,4 +97,5 @@ __all__ = [
     "succeed",
     "sweep",
     "waiting",
+    "wish",
 ]
