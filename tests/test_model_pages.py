@@ -36,7 +36,9 @@ def test_what_is_posted_is_valid() -> None:
     (curl,) = commands((FOLDER / "README.md").read_text(), "curl")
     (spec,) = [word.removeprefix("spec=") for word in curl if word.startswith("spec=")]
     assert AttackRequest.parse(json.loads(spec)).features == ("layer1", "layer2", "layer3", "layer4")
-    given = [parser().parse_args(words[1:]) for words in commands((FOLDER / "README.md").read_text(), "multav")]
+    given = [
+        parser().parse_args(words[1:]) for words in commands((FOLDER / "README.md").read_text(), "multav")
+    ]
     assert ["layer1", "layer2", "layer3", "layer4"] in [
         getattr(options, "features", None) for options in given
     ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from sqlalchemy.orm import Session
 
-from multav.audits.examination import SHARES
+from multav.audits.check_costs import SHARES
 from multav.datasets.listing import subset
 from multav.errors import AuditIncomplete, InvalidSpec
 from store import jobs, outcomes, speeds
