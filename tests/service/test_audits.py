@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from multav.audits.outcome import Outcome
+from multav.audits.request import AuditRequest
+from multav.errors import InvalidSpec
 from store import jobs, outcomes
 from store.jobs import Part
 from store.queue import Queue
@@ -81,6 +83,7 @@ def test_what_it_would_cost(service: Any) -> None:
         ({"dataset_sha256": "0" * 64}, "/dataset_sha256", "has the SHA-256"),
         ({"epsilons": {"multav-linf": [1.0]}}, "/epsilons/multav-linf/0", "above 1"),
         ({"epsilons": [0.5]}, "/epsilons/0", "above 1"),
+        ({"epsilons": [1.02, "x"]}, "/epsilons/1", "valid number"),
         ({"epsilons": {"pgd-linf": [0.1]}}, "/epsilons/pgd-linf", "no attack of this audit"),
         ({"epsilons": {"multav-linf": []}}, "/epsilons/multav-linf", "at least 1"),
         ({"epsilons": {"multav-linf": [1.02, 1.02]}}, "/epsilons/multav-linf", "twice"),
@@ -108,6 +111,16 @@ def test_what_cannot_be_audited(service: Any, body: Any, pointer: str, words: st
     assert problem["code"] == "invalid_spec"
     said = problem.get("errors") or [{"pointer": "", "detail": problem["detail"]}]
     assert any(each["pointer"] == pointer and words in each["detail"] for each in said), said
+
+
+def test_too_many_bounds_are_refused_before_any_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(*_: Any) -> None:
+        raise AssertionError("an attack was made")
+
+    monkeypatch.setattr("multav.audits.request.on_grid", made)
+    attacks = [{"kind": "multav-linf", "steps": steps} for steps in range(1, 6)]
+    with pytest.raises(InvalidSpec, match="320 attacks and bounds"):
+        AuditRequest.parse({"attacks": attacks, "epsilons": [1 + n / 1000 for n in range(1, 65)]})
 
 
 def test_a_body_that_is_no_json(service: Any) -> None:
