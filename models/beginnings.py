@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from models.architectures import ARCHITECTURES, build
 from models.pixel_classifier import PixelClassifier
-from multav.errors import FieldError, InvalidSpec
+from multav.errors import InvalidSpec
 from multav.geometry import InputGeometry
 from multav.model_card import ModelCard
 from multav.training.request import PAPER_GEOMETRY, Start
@@ -27,10 +27,12 @@ def beginning(
         return _drawn(start, classes, seed)
     before = registered.card
     if before.architecture not in ARCHITECTURES:
-        raise _refusal("/start/model", f"{before.name!r} is code of its own, which cannot be trained here")
+        raise InvalidSpec.at(
+            "/start/model", f"{before.name!r} is code of its own, which cannot be trained here"
+        )
     same = set(before.classes) == set(classes)
     if start.head == "keep" and not same:
-        raise _refusal("/start/head", "the dataset knows other classes than the model: take a new head")
+        raise InvalidSpec.at("/start/head", "the dataset knows other classes than the model: take a new head")
     card = _card(before.architecture, before.arguments, classes, start.geometry or before.geometry)
     made = _drawn_as(card, seed)
     tensors = dict(registered.backbone.state_dict())
@@ -47,7 +49,7 @@ def beginning(
 
 def _drawn(start: Start, classes: tuple[str, ...], seed: int) -> PixelClassifier:
     if start.architecture is None:
-        raise _refusal("/start", "names neither a model nor an architecture")
+        raise InvalidSpec.at("/start", "names neither a model nor an architecture")
     return _drawn_as(
         _card(start.architecture, start.arguments, classes, start.geometry or PAPER_GEOMETRY), seed
     )
@@ -75,10 +77,6 @@ def _head_names(network: nn.Module) -> tuple[str, ...]:
     """Names of the tensors of the last layer in the state dict."""
     head = getattr(network, "fc", None)
     if not isinstance(head, nn.Linear):
-        raise _refusal("/start/model", f"the last layer of a {type(network).__name__} is not known")
+        raise InvalidSpec.at("/start/model", f"the last layer of a {type(network).__name__} is not known")
     tensors: dict[str, Tensor] = head.state_dict()
     return tuple(f"fc.{name}" for name in tensors)
-
-
-def _refusal(pointer: str, detail: str) -> InvalidSpec:
-    return InvalidSpec(detail, errors=[FieldError(pointer=pointer, detail=detail)])
