@@ -30,12 +30,18 @@ ADDITIVE: Final[dict[Column, str]] = {
     "af": "af",
     "spa": "spa",
 }
-DENOISING: Final[dict[NetworkKey, Json]] = {
-    "r18": {},
-    "r18-3d": {"denoise": "frame_shared"},
-    "r18-2d": {"denoise": "frame_separate"},
-}
-"""What the paper's two denoising networks have to be for their parameter counts (paper-facts C6)."""
+
+
+def network_arguments(network: NetworkKey, frames: int) -> Json:
+    """What tells the network from the plain one, for clips of so many frames.
+
+    The paper's two denoising networks are what they have to be for their parameter counts (paper-facts C6).
+    """
+    if network == "r18":
+        return {}
+    if network == "r18-3d":
+        return {"denoise": "frame_shared"}
+    return {"denoise": "frame_separate", "denoise_options": {"frames": frames}}
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ class PlannedModel:
     def training(self) -> Json:
         """The body of `POST /v1/trainings`, with a name that stands for all the rest of it."""
         start = self.scale.start | {
-            "arguments": self.scale.start.get("arguments", {}) | DENOISING[self.network]
+            "arguments": network_arguments(self.network, self.scale.start["geometry"]["frames"])
         }
         body = self.scale.training | (self.scale.clean_training if self.column is None else {})
         body |= {"start": start, "dataset": self.scale.dataset, "attack": self.attack, "seed": self.seed}
