@@ -44,7 +44,8 @@ class Trainer:
     """Trains `model` (pixels in [0, 1] to logits) in place, in float32 weights, on the device that it is on.
 
     A training takes `steps` steps, `steps_per_epoch` of them to an epoch. `check` is called before each step of an
-    attack and may raise; nothing of a step has been done then that `state` does not know.
+    attack and may raise; nothing of a step has been done then that `state` does not know. Between the replays of free
+    training, whose perturbation is no part of the state, it is not called.
     """
 
     def __init__(
@@ -165,7 +166,6 @@ class Trainer:
         found = []
         adversarial = clips.clone()
         for _ in range(min(self.request.replays, self.steps - self.step)):
-            self._check()
             (attack,) = self._adversary.attacks_at(self.step)
             leaf = adversarial.detach().requires_grad_()
             found.append(self._descend(clips, leaf, labels))
