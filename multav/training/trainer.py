@@ -164,7 +164,7 @@ class Trainer:
         The perturbation begins anew with each batch, so that a batch needs nothing of the one before.
         """
         found = []
-        adversarial = clips.clone()
+        adversarial, clean = clips.clone(), self._adversary.left_clean(len(clips))
         for _ in range(min(self.request.replays, self.steps - self.step)):
             (attack,) = self._adversary.attacks_at(self.step)
             leaf = adversarial.detach().requires_grad_()
@@ -173,6 +173,7 @@ class Trainer:
             assert isinstance(attack, FixedStepAttack), "the request says so"
             adversarial = adversarial.clone()
             move(attack, attack.step, adversarial, leaf.grad.contiguous(), clips, None)
+            adversarial[:clean] = clips[:clean]
         return found
 
     def _stepped(self, loss: float, right: int, clips: int) -> Stepped:
