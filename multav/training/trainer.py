@@ -131,14 +131,19 @@ class Trainer:
         return self._stepped(loss, right, len(labels))
 
     def _smaller_pieces(self, clips: int) -> None:
-        if clips // (2 * self.pieces) < _FEWEST_CLIPS:
+        pieces, most = self._pieces_of(clips), clips // _FEWEST_CLIPS
+        if pieces >= most:
             raise OutOfMemory(
-                f"a piece of {-(-clips // self.pieces)} clips does not fit into memory: take smaller clips or a "
-                "smaller network"
+                f"a piece of {-(-clips // pieces)} clips does not fit into memory: take smaller clips or a smaller "
+                "network"
             )
-        self.pieces *= 2
+        self.pieces = min(2 * pieces, most)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    def _pieces_of(self, clips: int) -> int:
+        """How many pieces so many clips are taken in: bad videos may leave too few for all."""
+        return max(1, min(self.pieces, clips // _FEWEST_CLIPS))
 
     def _accumulate(self, clean: Tensor, adversarial: Tensor, labels: Tensor) -> tuple[float, int]:
         """Gradients of the mean loss by the weights; that loss, and how many clips are read right."""
@@ -146,7 +151,7 @@ class Trainer:
         adversarial.grad = None
         loss, right = 0.0, 0
         with self._training():
-            for piece in torch.arange(len(labels)).tensor_split(self.pieces):
+            for piece in torch.arange(len(labels)).tensor_split(self._pieces_of(len(labels))):
                 part = slice(int(piece[0]), int(piece[-1]) + 1)
                 with self._precision():
                     losses, logits = training_loss(
