@@ -32,12 +32,13 @@ REQUESTS: dict[str, dict[str, Any]] = {
         "method": "free",
         "replays": 3,
         "batch_size": 3,
+        "validation": {"every_epochs": 2},
         "augmentation": {"flip": 0.5, "shift": 2},
         "steps": 7,
         "average": 0.5,
         "attack": ATTACK | {"steps": 1},
     },
-    "clean": {"attack": None, "batch_size": 5},
+    "clean": {"attack": None, "batch_size": 3},
 }
 
 
