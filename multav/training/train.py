@@ -361,7 +361,8 @@ class _Training:
             )
         bad = len(self._batches.bad) + len(self._looked_at.bad)
         if bad:
-            remarks.append(f"{bad} {'video was' if bad == 1 else 'videos were'} left out: no clip could be made of {'it' if bad == 1 else 'them'}")
+            videos, them = ("video was", "it") if bad == 1 else ("videos were", "them")
+            remarks.append(f"{bad} {videos} left out: no clip could be made of {them}")
         return tuple(remarks)
 
 

@@ -68,7 +68,9 @@ def training_videos(
         _refuse_shared(train, looked_at)
         words = f"dataset {request.validation.dataset}, which is not trained on"
     if len(train) < 2:
-        raise _refusal("/subset", f"{len(train)} of the videos would be trained on: at least two videos are needed")
+        raise _refusal(
+            "/subset", f"{len(train)} of the videos would be trained on: at least two videos are needed"
+        )
     looked_at = _stratified(classes, looked_at, request.validation.clips, request.seed)
     words = (
         f"{len(looked_at)} clips: {words}" if request.select == "best" else "nothing: the last one is kept"

@@ -67,7 +67,11 @@ def test_random_weights_depend_on_the_seed_alone() -> None:
     assert not equal(state(beginning(Start(**TINY), CLASSES, 6)), state(first))
     assert all(parameter.requires_grad for parameter in first.parameters())
     assert first.classes == CLASSES
-    assert first.geometry == PAPER_GEOMETRY == InputGeometry(frames=40, stride=1, short_side=112, height=112, width=112)
+    assert (
+        first.geometry
+        == PAPER_GEOMETRY
+        == InputGeometry(frames=40, stride=1, short_side=112, height=112, width=112)
+    )
     assert (first.card.architecture, first.card.arguments) == ("resnet3d", TINY["arguments"])
     geometry = InputGeometry.model_validate(GEOMETRY)
     assert beginning(Start(**TINY, geometry=geometry), CLASSES, 5).geometry == geometry
@@ -96,7 +100,8 @@ def test_the_same_classes_in_another_order_keep_their_answers(order: tuple[str, 
 
 
 @pytest.mark.parametrize(
-    ("head", "classes"), [("new", CLASSES), ("auto", ("a", "b", "c", "d")), ("auto", CLASSES[:2]), ("new", ("a", "b"))]
+    ("head", "classes"),
+    [("new", CLASSES), ("auto", ("a", "b", "c", "d")), ("auto", CLASSES[:2]), ("new", ("a", "b"))],
 )
 def test_a_new_head_on_the_old_body(head: Any, classes: tuple[str, ...]) -> None:
     before = registered()
@@ -130,7 +135,9 @@ def refused(start: Start, classes: tuple[str, ...], model: PixelClassifier | Non
 
 def test_what_cannot_be_begun_is_refused() -> None:
     assert refused(Start(model="before", head="keep"), ("walk", "run"), registered()) == ["/start/head"]
-    assert refused(Start(model="before", head="keep"), ("walk", "run", "fly"), registered()) == ["/start/head"]
+    assert refused(Start(model="before", head="keep"), ("walk", "run", "fly"), registered()) == [
+        "/start/head"
+    ]
     own = PixelClassifier(nn.Identity(), registered().card.model_copy(update={"architecture": "own.py:make"}))
     assert refused(Start(model="before"), CLASSES, own) == ["/start/model"]
     assert refused(Start(), CLASSES) == ["/start"]

@@ -81,8 +81,8 @@ def test_exactly_half_is_not_most(tmp_path: Path) -> None:
     done = trained(Small(), asked(steps=8), tmp_path, of=half)
     assert done.steps == 8
     assert set(done.bad_videos) == set("abcd")
+    more = TrainingVideos(CLASSES, (*half.train, *gone("e")), half.validation, "")
     with pytest.raises(BadDataset, match="5 of 9 videos"):
-        more = TrainingVideos(CLASSES, (*half.train, *gone("e")), half.validation, "")
         trained(Small(), asked(steps=8), tmp_path, of=more)
 
 
@@ -116,7 +116,9 @@ def test_a_batch_without_clips_counts_as_its_steps(tmp_path: Path) -> None:
 
 
 def test_bad_videos_are_known_to_who_goes_on(tmp_path: Path) -> None:
-    of = TrainingVideos(CLASSES, (*noises(range(6)), *gone("a", "b")), (*noises(range(9, 12)), *gone("x")), "")
+    of = TrainingVideos(
+        CLASSES, (*noises(range(6)), *gone("a", "b")), (*noises(range(9, 12)), *gone("x")), ""
+    )
     done = trained(Small(), asked(), tmp_path, of=of)
     again = trained(Small(), asked(), tmp_path, of=of, resume_from=tmp_path / "checkpoint")
     assert again.bad_videos == done.bad_videos

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from multav.training.trainer import Trainer
+from multav.training.trainer import Stepped, Trainer
 from tests.multav.training.small_trainings import ATTACK, Small, asked, clips_of
 
 RATE = 0.05
@@ -32,7 +32,8 @@ def moved(kind: str, point: Tensor, gradient: Tensor, clips: Tensor, share: floa
 
 
 def by_hand(kind: str, steps: int, replays: int, ramp: float, clean: int) -> tuple[Small, list[float]]:
-    net, losses, step = Small().double(), [], 0
+    net, step = Small().double(), 0
+    losses: list[float] = []
     net.train()
     while step < steps:
         clips, labels = clips_of(4, seed=step)
@@ -45,7 +46,7 @@ def by_hand(kind: str, steps: int, replays: int, ramp: float, clean: int) -> tup
             gradient, *descent = torch.autograd.grad(loss, [point, *weights])
             with torch.no_grad():
                 for weight, along in zip(weights, descent, strict=True):
-                    weight -= RATE * along
+                    weight.sub_(along, alpha=RATE)
             share = min(1.0, max(1e-3, step / (ramp * steps))) if ramp else 1.0
             point = moved(kind, point.detach(), gradient, clips, share)
             point[:clean] = clips[:clean]
@@ -78,7 +79,7 @@ def test_every_replay_moves_weights_and_clips_by_one_backward_pass(
         optimiser={"kind": "sgd", "learning_rate": RATE, "momentum": 0.0, "weight_decay": 0.0},
     )
     training = Trainer(net, request, steps=steps, steps_per_epoch=4)
-    found = []
+    found: list[Stepped] = []
     while training.step < steps:
         taken = training.train_on(*clips_of(4, seed=training.step))
         # The last batch is replayed as often as there are steps left.

@@ -94,9 +94,7 @@ def test_a_training_is_as_long_as_it_says(
 ) -> None:
     net, points = Counting(), list[CurvePoint]()
     body = {name: value for name, value in PLAIN.items() if name != "steps"} | fields
-    done = trained(
-        net, TrainingRequest.parse(body), tmp_path, of=videos(9), on_point=points.append
-    )
+    done = trained(net, TrainingRequest.parse(body), tmp_path, of=videos(9), on_point=points.append)
     assert done.steps == steps
     assert net.sizes == [4] * steps
     assert [point.step for point in points if point.series == "look"] == looks

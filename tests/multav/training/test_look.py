@@ -54,7 +54,12 @@ def shown(net: nn.Module, count: int = 40) -> Shown:
 
 def looked(net: nn.Module, batches: Iterator[Batch], *attacks: dict[str, Any], seed: int = 0) -> Look:
     found = look(
-        net, batches, [parse_attack(attack) for attack in attacks], seed=seed, precision="float32", check=lambda: None
+        net,
+        batches,
+        [parse_attack(attack) for attack in attacks],
+        seed=seed,
+        precision="float32",
+        check=lambda: None,
     )
     assert found is not None
     return found
@@ -117,7 +122,14 @@ def test_several_attacks_are_the_worst_of_each_clip() -> None:
     assert looked(net, asked_of.batches(40), ADD, MULT).robust_accuracy == together
 
 
-RANDOM = {"kind": "multav-spa", "pixels": 12, "epsilon": 1.5, "step_size": 1.3, "steps": 1, "random_start": True}
+RANDOM = {
+    "kind": "multav-spa",
+    "pixels": 12,
+    "epsilon": 1.5,
+    "step_size": 1.3,
+    "steps": 1,
+    "random_start": True,
+}
 
 
 def test_draws_depend_on_the_clips_number_and_not_on_its_batch() -> None:
@@ -127,7 +139,10 @@ def test_draws_depend_on_the_clips_number_and_not_on_its_batch() -> None:
     for size in (1, 7, 16):
         for seed, whole in enumerate(expected):
             found = looked(net, asked_of.batches(size), RANDOM, seed=seed)
-            assert (found.clean_accuracy, found.robust_accuracy) == (whole.clean_accuracy, whole.robust_accuracy)
+            assert (found.clean_accuracy, found.robust_accuracy) == (
+                whole.clean_accuracy,
+                whole.robust_accuracy,
+            )
             assert found.loss == pytest.approx(whole.loss, rel=1e-5)
     # It is a matter of luck, so that the above says something.
     assert len({each.robust_accuracy for each in expected}) > 1

@@ -91,14 +91,17 @@ def test_running_statistics_move_once_a_step_and_by_the_adversarial_clips(method
         shown = [clips for _, _, clips, _ in net.descending]
         # The first replay of free training is of the clean clips.
         assert [each.equal(clips) for each in shown] == [method == "free", False][: len(taken)]
+        assert isinstance(net.norm, nn.BatchNorm3d)
+        found = net.norm.running_mean, net.norm.running_var
+        assert found[0] is not None
+        assert found[1] is not None
         if len(taken) == 1:
             for running, seen in zip(expected, statistics(before, shown[0]), strict=True):
                 running.mul_(0.9).add_(seen, alpha=0.1)
-            found = net.norm.running_mean, net.norm.running_var
-            for running, wanted in zip(found, expected, strict=True):
-                torch.testing.assert_close(running.double(), wanted, rtol=1e-5, atol=1e-6)  # type: ignore[union-attr]
+            torch.testing.assert_close(found[0].double(), expected[0], rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(found[1].double(), expected[1], rtol=1e-5, atol=1e-6)
         else:
-            expected = net.norm.running_mean.double(), net.norm.running_var.double()  # type: ignore[operator, union-attr]
+            expected = found[0].double(), found[1].double()
         assert int(net.norm.num_batches_tracked) == training.step  # type: ignore[arg-type]
 
 

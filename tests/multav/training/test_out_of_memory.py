@@ -153,9 +153,7 @@ def test_the_pieces_are_known_to_who_goes_on(tmp_path: Path) -> None:
         trained(Narrow(2), asked(steps=6), tmp_path, check=check)
     rest: list[CurvePoint] = []
     net = Narrow(99)
-    found = trained(
-        net, asked(steps=6), tmp_path, resume_from=tmp_path / "checkpoint", on_point=rest.append
-    )
+    found = trained(net, asked(steps=6), tmp_path, resume_from=tmp_path / "checkpoint", on_point=rest.append)
     assert set(net.sizes) == {2}
     for name, tensor in expected.model.state_dict().items():
         assert found.model.state_dict()[name].equal(tensor)

@@ -62,10 +62,18 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "/attack/attacks/1/targeted",
         "no class to reach",
     ),
-    ({"validation": {"attack": PGD | {"targeted": True}}}, "/validation/attack/targeted", "no class to reach"),
+    (
+        {"validation": {"attack": PGD | {"targeted": True}}},
+        "/validation/attack/targeted",
+        "no class to reach",
+    ),
     ({"accumulation": 3}, "/accumulation", "at most 2"),
     ({"accumulation": 17, "batch_size": "auto"}, "/accumulation", "at most 16"),
-    ({"dataset": "x", "validation": {"dataset": "x"}}, "/validation/dataset", "these are the training videos"),
+    (
+        {"dataset": "x", "validation": {"dataset": "x"}},
+        "/validation/dataset",
+        "these are the training videos",
+    ),
     ({"optimiser": {"kind": "sgd", "momentum": 0.0, "nesterov": True}}, "/optimiser", "looks ahead"),
     ({"subset": {"count": 3, "per_class": 1}}, "/subset", "each say how many"),
     # Fields that are wrong by themselves.

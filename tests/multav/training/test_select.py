@@ -15,6 +15,8 @@ from tests.multav.training.small_trainings import ATTACK, Small, asked, trained,
 class Scripted(nn.Module):
     """After descent number i it reads the colours rightly, or each as another one, as `right[i]` says."""
 
+    descents: Tensor
+
     def __init__(self, right: list[bool]) -> None:
         super().__init__()
         self.right = right
@@ -89,6 +91,8 @@ def test_accuracy_under_attack_counts_before_the_clean_one(tmp_path: Path) -> No
     class Hardening(Small):
         """Reads a dim colour robustly after one descent, and a bright one not at all after two."""
 
+        descents: Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.register_buffer("descents", torch.zeros((), dtype=torch.int64))
@@ -124,10 +128,12 @@ def test_accuracy_under_attack_counts_before_the_clean_one(tmp_path: Path) -> No
 
 
 def test_a_clean_training_has_no_robust_accuracy(tmp_path: Path) -> None:
-    done, looks = course([True, True], tmp_path)
+    _, looks = course([True, True], tmp_path)
     assert all(point.robust_accuracy is None and point.train_robust_accuracy is None for point in looks)
-    done, looks = course([True, True], tmp_path, validation={"attack": ATTACK})
-    assert all(point.robust_accuracy is not None and point.train_robust_accuracy is not None for point in looks)
+    _, looks = course([True, True], tmp_path, validation={"attack": ATTACK})
+    assert all(
+        point.robust_accuracy is not None and point.train_robust_accuracy is not None for point in looks
+    )
 
 
 def test_the_average_is_what_is_looked_at_and_kept(tmp_path: Path) -> None:
@@ -144,7 +150,9 @@ def test_the_average_is_what_is_looked_at_and_kept(tmp_path: Path) -> None:
     start, one, two, _ = states
     for name, tensor in done.model.state_dict().items():
         if tensor.is_floating_point():
-            expected = 0.75 * (0.75 * start[name].double() + 0.25 * one[name].double()) + 0.25 * two[name].double()
+            expected = (
+                0.75 * (0.75 * start[name].double() + 0.25 * one[name].double()) + 0.25 * two[name].double()
+            )
             torch.testing.assert_close(tensor.double(), expected, rtol=1e-5, atol=1e-6)
         else:
             assert tensor.equal(two[name])

@@ -47,7 +47,8 @@ def run_by_hand(
     update: Callable[[int, Weights, Weights], None],
 ) -> list[tuple[float, float]]:
     """The steps of a training in float64; the loss and the length of the gradient of each."""
-    weights, found = list(net.parameters()), []
+    weights: Weights = list(net.parameters())
+    found: list[tuple[float, float]] = []
     for number, (clips, labels) in enumerate(batches):
         clips = clips.double()
         clean = round(fields.get("clean_fraction", 0) * len(clips))
@@ -58,7 +59,9 @@ def run_by_hand(
         if fields.get("method") == "trades":
             after, before = log_softmax(net(shown)), log_softmax(net(clips))
             apart = (before.exp() * (before - after)).sum(1)
-            loss = (entropy(before, labels, fields.get("label_smoothing", 0.0)) + fields["beta"] * apart).mean()
+            loss = (
+                entropy(before, labels, fields.get("label_smoothing", 0.0)) + fields["beta"] * apart
+            ).mean()
         else:
             loss = entropy(net(shown), labels, fields.get("label_smoothing", 0.0)).mean()
         gradients = list(torch.autograd.grad(loss, weights))
@@ -73,7 +76,10 @@ def run_by_hand(
 
 
 def sgd(
-    momentum: float = 0.0, decay: float = 0.0, nesterov: bool = False, rate: Callable[[int], float] | None = None
+    momentum: float = 0.0,
+    decay: float = 0.0,
+    nesterov: bool = False,
+    rate: Callable[[int], float] | None = None,
 ) -> Callable[[int, Weights, Weights], None]:
     memory: Weights = []
 
@@ -136,8 +142,9 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[int, Weights, Weights], None]]]
     "cosine": (
         {"schedule": {"kind": "cosine", "warm_up": 0.5, "floor": 0.1}},
         sgd(
-            rate=lambda step: RATE
-            * ([1 / 3, 2 / 3][step] if step < 2 else 0.1 + 0.9 * (1 + cos(pi * (step - 2) / 2)) / 2)
+            rate=lambda step: (
+                RATE * ([1 / 3, 2 / 3][step] if step < 2 else 0.1 + 0.9 * (1 + cos(pi * (step - 2) / 2)) / 2)
+            )
         ),
     ),
 }

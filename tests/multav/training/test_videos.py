@@ -46,7 +46,10 @@ def test_whole_groups_of_every_class_are_set_aside(share: float, aside: int) -> 
     for label in range(3):
         taken = [video for video in found.validation if video.label == label]
         assert (len(taken), len({video.group for video in taken})) == (3 * aside, aside)
-    assert found.chosen_on == f"{9 * aside} clips: {share:.0%} of the videos of {asked().dataset}, set aside by group"
+    assert (
+        found.chosen_on
+        == f"{9 * aside} clips: {share:.0%} of the videos of {asked().dataset}, set aside by group"
+    )
 
 
 def test_the_draw_depends_on_the_seed_alone() -> None:
@@ -140,14 +143,19 @@ def test_a_validation_dataset_that_lacks_classes_is_refused() -> None:
     assert [error["pointer"] for error in refused.value.errors] == ["/validation/dataset"]
     # Of a subset of the classes it has all.
     assert divided(
-        listing(), listing(classes=("run", "walk"), prefix="o/"), validation=NAMED, subset={"classes": ["walk", "run"]}
+        listing(),
+        listing(classes=("run", "walk"), prefix="o/"),
+        validation=NAMED,
+        subset={"classes": ["walk", "run"]},
     ).classes == ("walk", "run")
 
 
 def test_a_validation_dataset_of_the_same_files_is_refused() -> None:
     whole = listing()
-    shared = Listing(CLASSES, listing(prefix="o/").videos[:-1] + (whole.videos[4],))
-    with pytest.raises(InvalidSpec, match="1 of its videos is trained on, such as walk/g1/1.avi") as refused:
+    shared = Listing(CLASSES, (*listing(prefix="o/").videos[:-1], whole.videos[4]))
+    with pytest.raises(
+        InvalidSpec, match=r"1 of its videos is trained on, such as walk/g1/1\.avi"
+    ) as refused:
         divided(whole, shared, validation=NAMED)
     assert [error["pointer"] for error in refused.value.errors] == ["/validation/dataset"]
 

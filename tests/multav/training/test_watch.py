@@ -38,7 +38,9 @@ def test_a_loss_that_is_no_number_stops_the_training_before_the_step(
 ) -> None:
     net = Turning(at, times)
     kept: list[Tensor] = []
-    with pytest.raises(TrainingDiverged, match=rf"the loss is nan at step {at}: take a smaller learning rate"):
+    with pytest.raises(
+        TrainingDiverged, match=rf"the loss is nan at step {at}: take a smaller learning rate"
+    ):
         trained(
             net,
             asked(checkpoint_minutes=1e-9),
@@ -58,7 +60,9 @@ def test_a_gradient_that_is_no_number_stops_it_too(tmp_path: Path) -> None:
             # 0 in value, and infinite in slope.
             return logits + (logits - logits.detach()).abs().sqrt() if self.training else logits
 
-    with pytest.raises(TrainingDiverged, match=r"the length of the gradient is (nan|inf) at step 1: .*gradient_norm"):
+    with pytest.raises(
+        TrainingDiverged, match=r"the length of the gradient is (nan|inf) at step 1: .*gradient_norm"
+    ):
         trained(Sharp(), asked(), tmp_path)
 
 
@@ -85,7 +89,8 @@ def test_three_explosions_in_a_row() -> None:
     usual = [1.0, 2.0] * 10
     looked([*usual, 1e5, 1e5, 1.0, 1e5, 1e5])
     with pytest.raises(
-        TrainingDiverged, match=r"gradients explode: at step 23 their length is 1e\+05 where 1\.5 was usual: take"
+        TrainingDiverged,
+        match=r"gradients explode: at step 23 their length is 1e\+05 where 1\.5 was usual: take",
     ):
         looked([*usual, 1e5, 1e5, 1e5])
     # What is wild does not become usual.
