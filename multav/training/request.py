@@ -26,6 +26,11 @@ from multav.validation import field_errors
 
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 MODEL_NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,99}$"
+_NO_FIELDS: Final = frozenset(ATTACKS) | {
+    *("mixture", "sgd", "adamw", "constant", "multistep", "cosine"),
+    *("constrained-int", "tuple[constrained-int, constrained-int]", "literal['auto']"),
+}
+"""What pydantic puts into a field's place beside the names of fields: kinds, and types where there are several."""
 AUTO_BATCH: Final = 32
 """Clips of a step where the request leaves it to us."""
 PAPER_GEOMETRY: Final = InputGeometry(frames=40, stride=1, short_side=112, height=112, width=112)
@@ -238,8 +243,7 @@ class TrainingRequest(_Part):
         try:
             request = cls.model_validate(body)
         except ValidationError as error:
-            tags = frozenset(ATTACKS) | {"mixture", "sgd", "adamw", "constant", "multistep", "cosine"}
-            errors = field_errors(error, tags=tags, hint=partial(where_known, others=cls.model_fields))
+            errors = field_errors(error, tags=_NO_FIELDS, hint=partial(where_known, others=cls.model_fields))
             raise InvalidSpec(
                 f"the training specification is not valid: {in_words(errors)}", errors=errors
             ) from error
@@ -291,6 +295,14 @@ class TrainingRequest(_Part):
                 refuse("/attack/kind", f"method free moves all pixels, which {one.kind} does not")
         if self.method == "trades" and self.clean_fraction:
             refuse("/clean_fraction", "trades looks at every clip clean and attacked: leave it at 0")
+        elif self.clean_fraction and self.attack is not None:
+            clips, clean = self.clips_per_step, round(self.clean_fraction * self.clips_per_step)
+            if clean in (0, clips):
+                refuse(
+                    "/clean_fraction",
+                    f"of {clips} clips that is {'all' if clean else 'none'}: take a larger batch, or a multiple of "
+                    f"{1 / clips:.3g}",
+                )
         for pointer, attack in self.named_attacks:
             if attack.targeted:
                 refuse(f"{pointer}/targeted", "a training knows no class to reach: leave targeted out")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from multav.datasets.decode_ahead import ClipSource
 from multav.datasets.listing import ListedVideo
-from multav.errors import BadDataset, Cancelled, Interrupted
+from multav.errors import BadCheckpoint, BadDataset, Cancelled, Interrupted
 from multav.geometry import InputGeometry
 from multav.progress import Progress
 from multav.training import checkpoint
@@ -68,11 +68,14 @@ class _Since:
 
 @dataclass
 class _Course:
-    """What a training must remember beside the trainer's state."""
+    """What a training must remember beside the trainer's state: `kept` is the look at the weights that are kept, which
+    is the `best` one or the last.
+    """
 
     looked: int = 0
     unbettered: int = 0
     best: CurvePoint | None = None
+    kept: CurvePoint | None = None
     seconds: float = 0.0
     waited: float = 0.0
     since: _Since = field(default_factory=_Since)
@@ -118,13 +121,20 @@ def train(
         model, request, videos, batches, checkpoint_at, on_checkpoint, on_point, on_progress, check
     )
     if resume_from is not None:
-        training.restore(checkpoint.read(resume_from))
+        _restore(training, checkpoint.read(resume_from))
     try:
         return training.run()
     except (Interrupted, Cancelled):
         # `check` is never called in the middle of a step.
         training.save()
         raise
+
+
+def _restore(training: "_Training", kept: Checkpoint) -> None:
+    try:
+        training.restore(kept)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise BadCheckpoint(f"the checkpoint is of another training: {error!r:.300}") from error
 
 
 class _Training:
@@ -141,6 +151,8 @@ class _Training:
         check: Callable[[], None],
     ) -> None:
         self._model, self._request, self._videos, self._batches = model, request, videos, batches
+        # Videos of two datasets may have the same names.
+        self._looked_at = replace(batches, bad={})
         self._checkpoint_at, self._on_checkpoint = checkpoint_at, on_checkpoint
         self._on_point, self._on_progress, self._check = on_point, on_progress, check
         self._length = Length.of(request, len(videos.train))
@@ -152,8 +164,8 @@ class _Training:
             check=check,
         )
         # The weights that would be registered, apart from those that are trained.
-        self._kept = copy.deepcopy(model)
-        self._best: dict[str, Tensor] = {}
+        self._shown = copy.deepcopy(model)
+        self._kept: dict[str, Tensor] = {}
         self._course = _Course()
         self._began = self._saved = time.monotonic()
         self._began_at = 0
@@ -165,14 +177,14 @@ class _Training:
             self._train()
         self.save()
         course = self._course
-        assert course.best is not None, "there was a look at the end"
-        self._kept.load_state_dict(self._best)
+        assert course.kept is not None, "there was a look at the end"
+        self._shown.load_state_dict(self._kept)
         return Trained(
-            model=self._kept.eval(),
+            model=self._shown.eval(),
             steps=self._trainer.step,
-            look=course.best,
+            look=course.kept,
             pieces=self._trainer.pieces,
-            bad_videos=dict(self._batches.bad),
+            bad_videos=self._bad_videos,
             seconds=course.seconds,
             waiting=course.waited / course.seconds if course.seconds else 0.0,
             stopped_early=self._trainer.step < self._length.steps,
@@ -182,24 +194,36 @@ class _Training:
     def save(self) -> None:
         """Write a checkpoint and hand it out."""
         tensors, rest = self._trainer.state()
-        best = {f"best/{name}": tensor for name, tensor in self._best.items()}
-        everything = {"trainer": rest, "course": asdict(self._course), "bad": self._batches.bad}
-        checkpoint.write(Checkpoint(tensors | best, everything), self._checkpoint_at)
+        kept = {f"kept/{name}": tensor for name, tensor in self._kept.items()}
+        everything = {
+            "trainer": rest,
+            "course": asdict(self._course),
+            "bad": self._batches.bad,
+            "bad_to_look_at": self._looked_at.bad,
+        }
+        checkpoint.write(Checkpoint(tensors | kept, everything), self._checkpoint_at)
         self._on_checkpoint(self._checkpoint_at, self._trainer.step)
         self._saved = time.monotonic()
 
     def restore(self, kept: Checkpoint) -> None:
         """Go on from `kept`."""
-        self._best = {
-            name.removeprefix("best/"): tensor
+        self._kept = {
+            name.removeprefix("kept/"): tensor
             for name, tensor in kept.tensors.items()
-            if name.startswith("best/")
+            if name.startswith("kept/")
         }
         self._trainer.restore(kept.tensors, kept.rest["trainer"])
         course: dict[str, Any] = kept.rest["course"]
-        best = None if course["best"] is None else CurvePoint(**course["best"])
-        self._course = _Course(**course | {"best": best, "since": _Since(**course["since"])})
+        looks = {
+            name: None if course[name] is None else CurvePoint(**course[name]) for name in ("best", "kept")
+        }
+        self._course = _Course(**course | looks | {"since": _Since(**course["since"])})
         self._batches.bad.update(kept.rest["bad"])
+        self._looked_at.bad.update(kept.rest["bad_to_look_at"])
+
+    @property
+    def _bad_videos(self) -> dict[str, str]:
+        return self._looked_at.bad | self._batches.bad
 
     @property
     def _over(self) -> bool:
@@ -270,10 +294,10 @@ class _Training:
         tensors = (
             self._model.state_dict() if self._trainer.average is None else dict(self._trainer.average.tensors)
         )
-        self._kept.load_state_dict(tensors)
-        self._kept.eval()
-        validation = self._look(self._videos.validation)
-        trained_on = self._look(self._videos.train[:_TRAIN_CLIPS_LOOKED_AT])
+        self._shown.load_state_dict(tensors)
+        self._shown.eval()
+        validation = self._look(self._looked_at, self._videos.validation)
+        trained_on = self._look(self._batches, self._videos.train[:_TRAIN_CLIPS_LOOKED_AT])
         if validation is None:
             raise BadDataset("no validation video gives a clip: look at the dataset with a scan")
         point = CurvePoint(
@@ -298,15 +322,17 @@ class _Training:
         better = course.best is None or _merit(point) > _merit(course.best)
         point = replace(point, best=better)
         course.unbettered = 0 if better else course.unbettered + 1
-        if better or self._request.select == "last":
+        if better:
             course.best = point
-            self._best = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+        if better or self._request.select == "last":
+            course.kept = point
+            self._kept = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
         self._on_point(point)
 
-    def _look(self, videos: Sequence[ListedVideo]) -> Look | None:
-        with closing(self._batches.of(videos, _LOOKED_TOGETHER)) as source:
+    def _look(self, batches: Batches, videos: Sequence[ListedVideo]) -> Look | None:
+        with closing(batches.of(videos, _LOOKED_TOGETHER)) as source:
             return look(
-                self._kept,
+                self._shown,
                 (batch for batch in source if len(batch[1])),
                 self._request.validation_attacks,
                 seed=self._request.seed,
@@ -333,8 +359,10 @@ class _Training:
                 f"memory ran out: each batch went through the model in {self._trainer.pieces} pieces in the end, each "
                 "with its own batch statistics"
             )
-        if self._batches.bad:
-            remarks.append(f"{len(self._batches.bad)} videos gave no clip and were left out")
+        bad = len(self._batches.bad) + len(self._looked_at.bad)
+        if bad:
+            videos, them = ("video was", "it") if bad == 1 else ("videos were", "them")
+            remarks.append(f"{bad} {videos} left out: no clip could be made of {them}")
         return tuple(remarks)
 
 
