@@ -13,7 +13,6 @@ from multav.training.request import Augmentation, Start, TrainingRequest, Valida
 from multav.training_commands import show_training, show_training_estimate
 from multav.training_options import training_spec
 
-
 EVERYTHING = """
     --name n --architecture resnet3d --argument depth=10 --frames 8 --stride 2 --size 56 --head new
     --dataset d --count 9 --subset-seed 3 --class a --class b --recipe paper
