@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from models.architectures import ARCHITECTURES, build
 from models.pixel_classifier import PixelClassifier
-from multav.errors import FieldError, InvalidSpec
+from multav.errors import InvalidSpec
 from multav.geometry import InputGeometry
 from multav.model_card import ModelCard
 from multav.training.request import PAPER_GEOMETRY, Start
@@ -20,34 +20,54 @@ def beginning(
 
     `registered` is the model that `start` names. Its last layer is kept where the classes are the same (their order may
     differ: the layer follows) unless a new one is asked for, and drawn anew otherwise; all draws depend on `seed`
-    alone. The card says architecture, classes and geometry, and nothing of what the weights were before. Raises
-    `InvalidSpec`, `BadCheckpoint`.
+    alone. Further arguments of `start` may add layers to the network, which start at random; the card's `assumed` names
+    them. The card says nothing else of what the weights were before. Raises `InvalidSpec`, `BadCheckpoint`.
     """
     if registered is None:
         return _drawn(start, classes, seed)
     before = registered.card
     if before.architecture not in ARCHITECTURES:
-        raise _refusal("/start/model", f"{before.name!r} is code of its own, which cannot be trained here")
+        raise InvalidSpec.at(
+            "/start/model", f"{before.name!r} is code of its own, which cannot be trained here"
+        )
     same = set(before.classes) == set(classes)
     if start.head == "keep" and not same:
-        raise _refusal("/start/head", "the dataset knows other classes than the model: take a new head")
-    card = _card(before.architecture, before.arguments, classes, start.geometry or before.geometry)
+        raise InvalidSpec.at("/start/head", "the dataset knows other classes than the model: take a new head")
+    card = _card(
+        before.architecture, before.arguments | start.arguments, classes, start.geometry or before.geometry
+    )
     made = _drawn_as(card, seed)
-    tensors = dict(registered.backbone.state_dict())
+    fresh, tensors = made.backbone.state_dict(), dict(registered.backbone.state_dict())
     names = _head_names(made.backbone)
     if same and start.head != "new":
         order = torch.tensor([before.classes.index(name) for name in classes])
         tensors |= {name: tensors[name].cpu()[order] for name in names}
     else:
-        fresh = made.backbone.state_dict()
         tensors |= {name: fresh[name] for name in names}
-    made.backbone.load_state_dict(tensors)
+    _refuse_losses(tensors, fresh)
+    made.backbone.load_state_dict(fresh | tensors)
+    added = sorted({name.partition(".")[0] for name in fresh.keys() - tensors.keys()})
+    if added:
+        made.card = card.model_copy(update={"assumed": (f"random before the training: {', '.join(added)}",)})
     return made
+
+
+def _refuse_losses(tensors: dict[str, Tensor], fresh: dict[str, Tensor]) -> None:
+    """Raise where a tensor of the model has no place, or another shape: it would be random without a word."""
+    lost = sorted(
+        name for name, tensor in tensors.items() if name not in fresh or fresh[name].shape != tensor.shape
+    )
+    if lost:
+        raise InvalidSpec.at(
+            "/start/arguments",
+            f"with these arguments {len(lost)} tensors of the model have no place, such as {lost[0]}: arguments beside "
+            "a model may only add layers",
+        )
 
 
 def _drawn(start: Start, classes: tuple[str, ...], seed: int) -> PixelClassifier:
     if start.architecture is None:
-        raise _refusal("/start", "names neither a model nor an architecture")
+        raise InvalidSpec.at("/start", "names neither a model nor an architecture")
     return _drawn_as(
         _card(start.architecture, start.arguments, classes, start.geometry or PAPER_GEOMETRY), seed
     )
@@ -75,10 +95,6 @@ def _head_names(network: nn.Module) -> tuple[str, ...]:
     """Names of the tensors of the last layer in the state dict."""
     head = getattr(network, "fc", None)
     if not isinstance(head, nn.Linear):
-        raise _refusal("/start/model", f"the last layer of a {type(network).__name__} is not known")
+        raise InvalidSpec.at("/start/model", f"the last layer of a {type(network).__name__} is not known")
     tensors: dict[str, Tensor] = head.state_dict()
     return tuple(f"fc.{name}" for name in tensors)
-
-
-def _refusal(pointer: str, detail: str) -> InvalidSpec:
-    return InvalidSpec(detail, errors=[FieldError(pointer=pointer, detail=detail)])

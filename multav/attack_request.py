@@ -215,7 +215,7 @@ def refuse_misfit(attack: AttackSpec, geometry: InputGeometry) -> None:
     misfit = attack.region.misfit(geometry.height, geometry.width)
     if misfit is not None:
         field, detail = misfit
-        raise InvalidSpec(detail, errors=[FieldError(pointer=f"/attack/{field}", detail=detail)])
+        raise InvalidSpec.at(f"/attack/{field}", detail)
 
 
 def _unknown_label(label: int | str, classes: tuple[str, ...]) -> InvalidSpec:
@@ -232,7 +232,7 @@ def _unknown_label(label: int | str, classes: tuple[str, ...]) -> InvalidSpec:
             near = get_close_matches(label, classes, n=3, cutoff=0.4) or classes[:_FEW_CLASSES]
             known = f"near: {', '.join(near)}"
         detail = f"no class is named {label!r}; {known}"
-    return InvalidSpec(detail, errors=[FieldError(pointer="/label", detail=detail)])
+    return InvalidSpec.at("/label", detail)
 
 
 def _json_type(value: Any) -> str:

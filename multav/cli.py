@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from multav.audit_commands import run_audit, show_audit
-from multav.cli_options import parser
+from multav.cli_options import default_server, parser
 from multav.client import Client, ServiceProblem
 from multav.dataset_commands import run_datasets, show_scan
+from multav.errors import MultavError
 from multav.job_display import follow, show_failure, show_result
 from multav.local_file import existing_file, usable_folder
 from multav.model_commands import run_models
@@ -26,8 +27,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit code: 0 done, 1 refused or failed, 2 wrong usage, 3 the model was not fooled."""
     options = parser().parse_args(arguments)
     errors = terminal(stderr=True)
+    server = options.server or default_server()
     try:
-        with Client(options.server) as client:
+        if options.command == "reproduce":
+            return _reproduce(options, terminal())
+        with Client(server) as client:
             return _RUN[options.command](client, options, terminal())
     except _WrongPath as error:
         errors.print(f"[red]{escape(str(error))}[/]")
@@ -35,9 +39,12 @@ def main(arguments: list[str] | None = None) -> int:
     except ServiceProblem as problem:
         errors.print(f"[red]refused:[/] {escape(problem.detail)}")
         return 1
+    except MultavError as error:
+        errors.print(f"[red]{escape(error.detail)}[/]")
+        return 1
     except httpx.TransportError as error:
         errors.print(
-            f"[red]no answer from {escape(options.server)}[/] ({escape(str(error))}): is the service running? "
+            f"[red]no answer from {escape(server)}[/] ({escape(str(error))}): is the service running? "
             "`make up` starts it"
         )
         return 1
@@ -140,6 +147,19 @@ def _train(client: Client, options: argparse.Namespace, console: Console) -> int
         if options.spec is not None:
             existing_file(options.spec)
         return run_train(client, options, console)
+    except (OSError, ValueError) as error:
+        raise _WrongPath(error) from error
+
+
+def _reproduce(options: argparse.Namespace, console: Console) -> int:
+    """Not on a given client: it may start a service of its own."""
+    from multav.reproduce_commands import run_reproduce  # only who makes the table waits for its statistics
+
+    try:
+        usable_folder(options.to).mkdir(parents=True, exist_ok=True)
+        if options.video is not None:
+            existing_file(options.video)
+        return run_reproduce(options, console)
     except (OSError, ValueError) as error:
         raise _WrongPath(error) from error
 

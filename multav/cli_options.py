@@ -13,6 +13,7 @@ from multav.client import service_url
 from multav.dataset_commands import add_datasets
 from multav.model_options import add_models
 from multav.name_value import setting
+from multav.reproduce_options import add_reproduce
 from multav.training_options import add_train
 from multav.video.formats import DEFAULT_CRF
 
@@ -26,6 +27,7 @@ examples:
   multav models import resnet.pth --classes ucf101     bring your own model; `multav attack --model` names it
   multav audit --count 100                             how robust the default model is, with doubts and intervals
   multav train --name hardened --wait                  train it on attacked clips; `multav train --help` has a recipe
+  multav reproduce table1 --small                      the paper's table in small, with one command
   multav job JOB                                       a job as JSON; `multav cancel JOB` stops it
 
 `multav COMMAND --help` lists the options of a command.
@@ -44,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     whole.add_argument("--version", action="version", version=f"multav {version('multav')}")
-    _add_server(whole, default=_default_server())
+    _add_server(whole, default=None)
     commands = whole.add_subparsers(required=True, metavar="COMMAND", dest="command")
     _add_attack(
         _command(
@@ -111,6 +113,15 @@ def parser() -> argparse.ArgumentParser:
         "list the threat models",
         "List the attack kinds of the service, each with its equation, source and default settings.",
     )
+    add_reproduce(
+        _command(
+            commands,
+            "reproduce",
+            "make the paper's Table 1 anew, at its scale or in small",
+            "Train and audit every model of the paper's Table 1 as jobs of a service, and print the table beside the "
+            "printed one, with intervals and the significance of each gap.",
+        )
+    )
     add_datasets(
         _command(
             commands,
@@ -139,13 +150,13 @@ def _command(commands: Any, name: str, text: str, description: str) -> argparse.
     return command
 
 
-def _add_server(command: argparse.ArgumentParser, *, default: str) -> None:
+def _add_server(command: argparse.ArgumentParser, *, default: str | None) -> None:
     command.add_argument(
         "--server",
         type=_server,
         default=default,
         metavar="URL",
-        help=f"where the service is (default {_default_server()}, with the port of {_PORT_VARIABLE}, as the service "
+        help=f"where the service is (default {default_server()}, with the port of {_PORT_VARIABLE}, as the service "
         "itself); http:// may be left out",
     )
 
@@ -299,7 +310,7 @@ def _choices(name: str) -> tuple[str, ...]:
     return get_args(AttackRequest.model_fields[name].annotation)
 
 
-def _default_server() -> str:
+def default_server() -> str:
     """Where `make up` puts the service in the same environment."""
     return f"http://127.0.0.1:{os.environ.get(_PORT_VARIABLE) or 8000}"
 

@@ -31,7 +31,7 @@ object, made by `MultavError.problem`.
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from typing_extensions import TypedDict
 
@@ -73,6 +73,11 @@ class InvalidSpec(MultavError):
     """A request field is wrong; `errors` holds a JSON pointer for each."""
 
     status, code, title = 422, "invalid_spec", "The specification is not valid"
+
+    @classmethod
+    def at(cls, pointer: str, detail: str) -> Self:
+        """The refusal of the one field that `pointer` leads to."""
+        return cls(detail, errors=[FieldError(pointer=pointer, detail=detail)])
 
 
 class MalformedRequest(MultavError):

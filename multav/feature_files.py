@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from multav.attack_artifacts import ArtifactFile
-from multav.errors import FieldError, InvalidSpec
+from multav.errors import InvalidSpec
 from multav.feature_change import FeatureChange
 from multav.figures.feature_sheet import feature_sheet
 from multav.figures.png import save_png
@@ -43,9 +43,7 @@ class FeatureFiles:
                 feature_maps(self.scorer.model, clip, (layer,))
             except ValueError as error:
                 detail = str(error)
-                raise InvalidSpec(
-                    detail, errors=[FieldError(pointer=f"/features/{index}", detail=detail)]
-                ) from error
+                raise InvalidSpec.at(f"/features/{index}", detail) from error
 
     def add(self, segment: Segment[Picture], crafted: tuple[Picture, ...]) -> None:
         """If the window lies in `segment`, write what the layers see in its pictures and in the crafted ones."""

@@ -19,7 +19,7 @@ from multav.attack_request import AttackRequest, label_index
 from multav.crafted_frames import CraftedFrames, packed_bytes
 from multav.deep_measure import DeepComparison, comparison
 from multav.delivery import Deliverer, Delivery, ladder
-from multav.errors import FieldError, InvalidSpec
+from multav.errors import InvalidSpec
 from multav.feature_files import FeatureFiles
 from multav.loss_history import LossHistory
 from multav.measure import Comparison
@@ -266,7 +266,7 @@ class Journey:
         if min(self.subject.size) < least:
             height, width = self.subject.size
             detail = f"{self.request.output} holds no pictures of {width}x{height}: choose another output"
-            raise InvalidSpec(detail, errors=[FieldError(pointer="/output", detail=detail)])
+            raise InvalidSpec.at("/output", detail)
 
     def _needs(self) -> Needs:
         """Bytes on disk that the attack is going to take; needs `frames`."""

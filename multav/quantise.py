@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from multav.errors import FieldError, InvalidSpec
+from multav.errors import InvalidSpec
 from multav.grid import EIGHT_BITS, Grid
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class LevelBounds:
             f"on {self.grid.bits} bits even an unmoved value of this {self.grid.clean_bits}-bit video would leave "
             f"epsilon {attack.epsilon:g}: set bits 16, or a larger epsilon"
         )
-        raise InvalidSpec(detail, errors=[FieldError(pointer="/bits", detail=detail)])
+        raise InvalidSpec.at("/bits", detail)
 
 
 def levels_toward(adversarial: Tensor, clean: Tensor, grid: Grid = EIGHT_BITS) -> Tensor:

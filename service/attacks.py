@@ -97,7 +97,8 @@ async def create_attack(
         str | None, Header(description="`video/*`: answer the adversarial video's bytes")
     ] = None,
     idempotency_key: Annotated[
-        str | None, Header(max_length=255, description="the same key and request give the same job")
+        str | None,
+        Header(min_length=1, max_length=255, description="the same key and request give the same job"),
     ] = None,
 ) -> Response:
     """Queue an attack on the posted video (or on an uploaded one) and answer the job.

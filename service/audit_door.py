@@ -9,10 +9,11 @@ from sqlalchemy.orm import Session
 from multav.audits.class_order import common_classes
 from multav.audits.estimate import AuditEstimate, estimate
 from multav.audits.request import PRIORITIES, AuditRequest
+from multav.errors import InvalidSpec
 from service.context import Context
 from service.door import queued, refuse_when_full
 from service.fitting_attacks import refuse_few_classes, refuse_large_region
-from service.named_things import held, named_dataset, named_model, refusal, videos_in
+from service.named_things import held, named_dataset, named_model, videos_in
 from service.once import Accepted, Once
 from store import datasets, idempotency, jobs, models, speeds, workers
 from store.datasets import RegisteredDataset
@@ -100,7 +101,9 @@ def _checked(session: Session, context: Context, asked: AuditRequest) -> _Checke
     )
     strangers = sorted(set(asked.model_sha256) - set(names))
     if strangers:
-        raise refusal("/model_sha256", f"no model of this audit is named {', '.join(map(repr, strangers))}")
+        raise InvalidSpec.at(
+            "/model_sha256", f"no model of this audit is named {', '.join(map(repr, strangers))}"
+        )
     dataset = named_dataset(session, asked.dataset, asked.dataset_sha256)
     classes = common_classes(
         dataset.name, dataset.classes, {model.name: model.card.classes for model in found}
@@ -125,11 +128,13 @@ def _checked(session: Session, context: Context, asked: AuditRequest) -> _Checke
 def _refuse_odd_sizes(found: Sequence[RegisteredModel]) -> None:
     """A clip that was crafted on one model is shown to the others as it is: they must take it."""
     if len(found) < 2:
-        raise refusal("/transfer", "there is only one model: name the others that its attacks are tried on")
+        raise InvalidSpec.at(
+            "/transfer", "there is only one model: name the others that its attacks are tried on"
+        )
     first = found[0].card.geometry
     for model in found[1:]:
         if not model.card.geometry.same_clips(first):
-            raise refusal(
+            raise InvalidSpec.at(
                 "/transfer",
                 f"models {found[0].name!r} and {model.name!r} are shown other clips (frames, stride or size differ): "
                 "what is crafted on one cannot be shown to the other",

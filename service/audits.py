@@ -97,7 +97,8 @@ async def create_audit(
     context: InContext,
     dry_run: Annotated[bool, Query(description="only answer what it would cost")] = False,
     idempotency_key: Annotated[
-        str | None, Header(max_length=255, description="the same key and request give the same job")
+        str | None,
+        Header(min_length=1, max_length=255, description="the same key and request give the same job"),
     ] = None,
 ) -> Response:
     """Queue an audit: every model meets every attack at every epsilon on the same videos.

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from multav.attacks.catalogue import in_words
 from multav.datasets.catalogue import Dataset, parse_dataset
-from multav.errors import BadDataset, FieldError, InvalidSpec
+from multav.errors import BadDataset, InvalidSpec
 from multav.validation import field_errors
 from service.context import Context
 from service.door import queued, refuse_when_full
@@ -55,9 +55,9 @@ def accept_dataset(context: Context, submission: Submission, key: str | None) ->
         root = _allowed(context, asked, dataset)
         return _register(once, asked.name, dataset, root, None)
     if asked.root is not None:
-        raise _refusal("/root", "an archive brings its videos with it: leave root out")
+        raise InvalidSpec.at("/root", "an archive brings its videos with it: leave root out")
     if not dataset.needs_root:
-        raise _refusal("/kind", f"a dataset of kind {dataset.kind!r} has no files: send no archive")
+        raise InvalidSpec.at("/kind", f"a dataset of kind {dataset.kind!r} has no files: send no archive")
     with context.folders.open() as folder:
         unpacked = folder / "dataset"
         unpack_archive(submission.upload.path, unpacked, context.settings)
@@ -124,36 +124,32 @@ def _allowed(context: Context, asked: DatasetUpload, dataset: Dataset) -> Path |
     """The folder that is asked for, once it is known to lie below the allowed one. Raises `InvalidSpec`."""
     if not dataset.needs_root:
         if asked.root is not None:
-            raise _refusal("/root", f"a dataset of kind {dataset.kind!r} has no files: leave root out")
+            raise InvalidSpec.at("/root", f"a dataset of kind {dataset.kind!r} has no files: leave root out")
         return None
     allowed = context.settings.datasets_dir
     if allowed is None:
-        raise _refusal(
+        raise InvalidSpec.at(
             "/root",
             "this server registers no folders: its operator sets MULTAV_DATASETS_DIR to the one that holds them; or "
             "send the videos as an archive (multipart, part `archive`)",
         )
     if asked.root is None:
-        raise _refusal("/root", "say in which folder the videos lie, or send them as an archive")
+        raise InvalidSpec.at("/root", "say in which folder the videos lie, or send them as an archive")
     try:
         top = allowed.resolve(strict=True)
     except OSError as error:
         raise BadDataset(f"the folder of MULTAV_DATASETS_DIR is not there: {error.strerror}") from error
     if "\0" in asked.root:
-        raise _refusal("/root", "a path holds no NUL")
+        raise InvalidSpec.at("/root", "a path holds no NUL")
     try:
         root = (top / asked.root).resolve()
         is_folder = root.is_dir()
     except (OSError, RuntimeError) as error:
-        raise _refusal("/root", f"{asked.root[:100]!r} cannot be followed") from error
+        raise InvalidSpec.at("/root", f"{asked.root[:100]!r} cannot be followed") from error
     if not root.is_relative_to(top):
-        raise _refusal(
+        raise InvalidSpec.at(
             "/root", f"{asked.root!r} lies outside of the folder that holds this server's datasets"
         )
     if not is_folder:
-        raise _refusal("/root", f"there is no folder {asked.root!r} among this server's datasets")
+        raise InvalidSpec.at("/root", f"there is no folder {asked.root!r} among this server's datasets")
     return root
-
-
-def _refusal(pointer: str, detail: str) -> InvalidSpec:
-    return InvalidSpec(detail, errors=[FieldError(pointer=pointer, detail=detail)])

@@ -101,7 +101,8 @@ async def create_dataset(
     request: Request,
     context: InContext,
     idempotency_key: Annotated[
-        str | None, Header(max_length=255, description="the same key and request give the same answer")
+        str | None,
+        Header(min_length=1, max_length=255, description="the same key and request give the same answer"),
     ] = None,
 ) -> Response:
     """Register labelled videos: a folder that the server sees, or an archive of them.
@@ -132,7 +133,7 @@ def scan_dataset(
     context: InContext,
     name: str,
     idempotency_key: Annotated[
-        str | None, Header(max_length=255, description="the same key gives the same job")
+        str | None, Header(min_length=1, max_length=255, description="the same key gives the same job")
     ] = None,
 ) -> Response:
     """Queue an integrity scan: every video is decoded and hashed.

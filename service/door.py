@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from multav.attack_request import AttackRequest, label_index, refuse_misfit
-from multav.errors import FieldError, InvalidSpec, NotFound, QueueFull
+from multav.errors import InvalidSpec, NotFound, QueueFull
 from multav.video.probe import probe
 from service.context import Context
 from service.once import Accepted, Once
@@ -128,7 +128,7 @@ def _split(submission: Submission) -> tuple[dict[str, Any], str | None, Any]:
         detail = (
             "the id of an uploaded video is missing: POST the file to /v1/videos, or send it as multipart"
         )
-        raise InvalidSpec(detail, errors=[FieldError(pointer="/video", detail=detail)])
+        raise InvalidSpec.at("/video", detail)
     return spec, video_id, expected
 
 
@@ -136,7 +136,7 @@ def _refuse_other_bytes(expected: Any, found: str) -> None:
     """Who names the SHA-256 of the video wants that one and no other."""
     if expected not in (None, found):
         detail = f"the video has the SHA-256 {found}"
-        raise InvalidSpec(detail, errors=[FieldError(pointer="/video_sha256", detail=detail)])
+        raise InvalidSpec.at("/video_sha256", detail)
 
 
 def _resolved(context: Context, request: AttackRequest) -> AttackRequest:
@@ -159,10 +159,10 @@ def _model(
     try:
         model = read(session, name)
     except NotFound as error:
-        raise InvalidSpec(error.detail, errors=[FieldError(pointer="/model", detail=error.detail)]) from error
+        raise InvalidSpec.at("/model", error.detail) from error
     if sha256 not in (None, model.sha256):
         detail = f"the checkpoint of {name!r} has the SHA-256 {model.sha256}"
-        raise InvalidSpec(detail, errors=[FieldError(pointer="/model_sha256", detail=detail)])
+        raise InvalidSpec.at("/model_sha256", detail)
     return model
 
 

@@ -7,7 +7,6 @@ from multav.attack_request import refuse_misfit
 from multav.attacks.catalogue import AnyAttack
 from multav.errors import FieldError, InvalidSpec
 from multav.geometry import InputGeometry
-from service.named_things import refusal
 
 _FEWEST_CLASSES: Final = {"dlr": 3, "dlr-targeted": 4}
 
@@ -16,7 +15,7 @@ def refuse_few_classes(attack: AnyAttack, classes: Sequence[str], pointer: str) 
     """Raise `InvalidSpec` for a loss that needs more classes than there are; `pointer` leads to the attack."""
     fewest = _FEWEST_CLASSES.get(attack.loss, 2)
     if len(classes) < fewest:
-        raise refusal(
+        raise InvalidSpec.at(
             f"{pointer}/loss", f"loss {attack.loss} needs {fewest} classes, and there are {len(classes)}"
         )
 

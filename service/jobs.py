@@ -19,6 +19,8 @@ from store.artifacts import Artifact
 from store.jobs import Job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+# A request sends so many at most, and stops where the broker takes no more; the sweeper sends the others.
+_MOST_MESSAGES: Final = 100
 _EVENT_ID: Final = re.compile(r"^[0-9]{1,9}$")
 
 State = Annotated[
@@ -163,11 +165,10 @@ def resume_job(context: InContext, job_id: str) -> Response:
     """
     read_job(context, job_id)
     with context.database.write() as session:
-        job = jobs.resume(session, job_id, more_attempts=context.settings.max_attempts)
-        waiting = [job, *jobs.parts(session, job_id)]
-    for each in waiting:
-        if each.state == "queued" and not context.queue.nudge(each.id, each.kind):
-            # The sweeper sends what the broker does not take now.
+        jobs.resume(session, job_id, more_attempts=context.settings.max_attempts)
+        waiting = jobs.waiting(session, job_id, _MOST_MESSAGES)
+    for each, kind in waiting.items():
+        if not context.queue.nudge(each, kind):
             break
     return _changed(context, job_id)
 

@@ -131,7 +131,8 @@ async def create_model(
     request: Request,
     context: InContext,
     idempotency_key: Annotated[
-        str | None, Header(max_length=255, description="the same key, file and spec give the same answer")
+        str | None,
+        Header(min_length=1, max_length=255, description="the same key, file and spec give the same answer"),
     ] = None,
 ) -> Response:
     """Read a checkpoint, try it, and register it until it is deleted.

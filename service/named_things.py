@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from multav.audits.request import Subset
-from multav.errors import FieldError, InvalidSpec, NotFound
+from multav.errors import InvalidSpec, NotFound
 from store import datasets, models
 from store.datasets import RegisteredDataset
 from store.models import RegisteredModel
@@ -22,9 +22,9 @@ def named_model(
     try:
         model = models.get(session, name)
     except NotFound as error:
-        raise refusal(pointer, error.detail) from error
+        raise InvalidSpec.at(pointer, error.detail) from error
     if sha256 not in (None, model.sha256):
-        raise refusal(sha256_pointer, f"model {name!r} has the SHA-256 {model.sha256}")
+        raise InvalidSpec.at(sha256_pointer, f"model {name!r} has the SHA-256 {model.sha256}")
     return model
 
 
@@ -35,9 +35,11 @@ def named_dataset(
     try:
         dataset = datasets.get(session, name)
     except NotFound as error:
-        raise refusal(pointer, error.detail) from error
+        raise InvalidSpec.at(pointer, error.detail) from error
     if sha256 not in (None, dataset.sha256):
-        raise refusal(f"{pointer}_sha256", f"dataset {dataset.name!r} has the SHA-256 {dataset.sha256}")
+        raise InvalidSpec.at(
+            f"{pointer}_sha256", f"dataset {dataset.name!r} has the SHA-256 {dataset.sha256}"
+        )
     return dataset
 
 
@@ -46,7 +48,7 @@ def held(hold: Callable[[Session, str], Any], session: Session, name: str, point
     try:
         hold(session, name)
     except NotFound as error:
-        raise refusal(pointer, error.detail) from error
+        raise InvalidSpec.at(pointer, error.detail) from error
 
 
 def videos_per_class(dataset: RegisteredDataset, subset: Subset) -> dict[str, int]:
@@ -57,14 +59,14 @@ def videos_per_class(dataset: RegisteredDataset, subset: Subset) -> dict[str, in
     there: dict[str, int] = dict(zip(dataset.classes, dataset.listing["videos_per_class"], strict=True))
     unknown = [name for name in subset.classes or () if name not in there]
     if unknown:
-        raise refusal(
+        raise InvalidSpec.at(
             "/subset/classes", f"dataset {dataset.name!r} has no class {', '.join(map(repr, unknown[:8]))}"
         )
     kept = {name: there[name] for name in dataset.classes if subset.classes is None or name in subset.classes}
     if subset.per_class is not None:
         kept = {name: min(count, subset.per_class) for name, count in kept.items()}
     if sum(kept.values()) == 0:
-        raise refusal("/subset", "the subset holds no video: choose other classes")
+        raise InvalidSpec.at("/subset", "the subset holds no video: choose other classes")
     return kept
 
 
@@ -74,10 +76,5 @@ def videos_in(dataset: RegisteredDataset, subset: Subset) -> int:
     if subset.count is None:
         return there
     if subset.count > there:
-        raise refusal("/subset/count", f"{subset.count} videos are asked for and {there} are there")
+        raise InvalidSpec.at("/subset/count", f"{subset.count} videos are asked for and {there} are there")
     return subset.count
-
-
-def refusal(pointer: str, detail: str) -> InvalidSpec:
-    """One wrong field."""
-    return InvalidSpec(detail, errors=[FieldError(pointer=pointer, detail=detail)])

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from models.architecture_names import ARCHITECTURE_NAMES
 from multav.audits.request import Subset
-from multav.errors import Conflict
+from multav.errors import Conflict, InvalidSpec
 from multav.geometry import InputGeometry
 from multav.training.audit_after import audited_on, why_no_audit
 from multav.training.estimate import TrainingEstimate, estimate
@@ -18,7 +18,7 @@ from multav.training.request import PAPER_GEOMETRY, Mixture, TrainingRequest
 from service.context import Context
 from service.door import queued, refuse_when_full
 from service.fitting_attacks import refuse_few_classes, refuse_large_region
-from service.named_things import held, named_dataset, named_model, refusal, videos_in, videos_per_class
+from service.named_things import held, named_dataset, named_model, videos_in, videos_per_class
 from service.once import Accepted, Once
 from store import datasets, idempotency, jobs, models, speeds, workers
 from store.datasets import RegisteredDataset
@@ -112,10 +112,10 @@ def _checked(session: Session, context: Context, asked: TrainingRequest) -> _Che
     dataset = named_dataset(session, asked.dataset, asked.dataset_sha256)
     classes = tuple(videos_per_class(dataset, asked.subset))
     if len(classes) < 2:
-        raise refusal("/subset/classes", "a classifier tells two classes apart at least: name another")
+        raise InvalidSpec.at("/subset/classes", "a classifier tells two classes apart at least: name another")
     videos = videos_in(dataset, asked.subset)
     if videos < 2:
-        raise refusal("/subset", "a training needs two videos at least")
+        raise InvalidSpec.at("/subset", "a training needs two videos at least")
     geometry = asked.start.geometry or (PAPER_GEOMETRY if start is None else start.card.geometry)
     whose = asked.start.architecture if start is None else start.name
     for pointer, attack in asked.named_attacks:
@@ -156,7 +156,7 @@ def _checked(session: Session, context: Context, asked: TrainingRequest) -> _Che
 def _refuse_rare_checkpoints(asked: TrainingRequest, limit_seconds: float) -> None:
     """A job that keeps nothing for so long is taken for one that hangs."""
     if asked.checkpoint_minutes * 60 >= limit_seconds:
-        raise refusal(
+        raise InvalidSpec.at(
             "/checkpoint_minutes",
             f"a job must keep a result within {limit_seconds:g} s (MULTAV_JOB_TIME_LIMIT_SECONDS): keep checkpoints "
             "more often",
@@ -168,7 +168,7 @@ def _start(session: Session, context: Context, asked: TrainingRequest) -> Regist
     architecture = asked.start.architecture
     if architecture is not None:
         if architecture not in ARCHITECTURE_NAMES:
-            raise refusal(
+            raise InvalidSpec.at(
                 "/start/architecture",
                 f"the architecture {architecture!r} is not known; known are: {', '.join(ARCHITECTURE_NAMES)}",
             )
@@ -181,7 +181,7 @@ def _start(session: Session, context: Context, asked: TrainingRequest) -> Regist
         sha256_pointer="/start/model_sha256",
     )
     if model.blob_id is None:
-        raise refusal(
+        raise InvalidSpec.at(
             "/start/model",
             f"model {model.name!r} is the operator's own code, whose weights are not kept here: start from a "
             "checkpoint or an architecture",
@@ -200,7 +200,7 @@ def _validation(
     )
     lacking = [name for name in classes if name not in dataset.classes]
     if lacking:
-        raise refusal(
+        raise InvalidSpec.at(
             "/validation/dataset",
             f"dataset {dataset.name!r} does not have {len(lacking)} of the {len(classes)} classes of the training: "
             f"{_few(lacking)}",
@@ -227,7 +227,7 @@ def _head(
             )
             if names
         ]
-        raise refusal(
+        raise InvalidSpec.at(
             "/start/head",
             f"the head cannot be kept: for dataset {dataset!r}, model {start.name!r} {'; and '.join(differ)}. Take "
             "head new",

@@ -87,7 +87,8 @@ async def create_video(
     request: Request,
     context: InContext,
     idempotency_key: Annotated[
-        str | None, Header(max_length=255, description="the same key and file give the same answer")
+        str | None,
+        Header(min_length=1, max_length=255, description="the same key and file give the same answer"),
     ] = None,
 ) -> Response:
     """Keep a video until it is deleted. The same bytes give the same video: 200 instead of 201."""

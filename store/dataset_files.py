@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from multav.datasets.archive import unpack
+from multav.errors import BadDataset
 from store import blobs, datasets
 from store.database import Database
 from store.datasets import RegisteredDataset
@@ -17,10 +18,18 @@ from store.settings import Settings
 def dataset_folder(database: Database, settings: Settings, found: RegisteredDataset) -> Path | None:
     """The folder of the dataset's videos, None for one without files.
 
-    Raises `BadDataset` for an archive that cannot be unpacked within the limits.
+    Raises `BadDataset` for a folder that is not there, and for an archive that cannot be unpacked within the limits.
     """
     if found.blob_id is None:
-        return None if found.root is None else Path(found.root)
+        if found.root is None:
+            return None
+        registered = Path(found.root)
+        if not registered.is_dir():
+            # Where it should be is the operator's business: the dataset's name tells them.
+            raise BadDataset(
+                f"the folder of dataset {found.name!r} is not there on the machine that needs it"
+            )
+        return registered
     folder = settings.data_dir / "datasets" / found.blob_id
     with _alone(folder.parent / ".lock"):
         if not folder.is_dir():

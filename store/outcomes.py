@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, insert, select, tuple_
 from sqlalchemy.orm import Session
 
 from multav.audits.outcome import Outcome
-from multav.errors import FieldError, InvalidSpec
+from multav.errors import InvalidSpec
 from store import jobs
 from store.jobs import Claim
 from store.paging import Page
@@ -151,7 +151,7 @@ def listed(
 def _place(cursor: str) -> tuple[int, int]:
     if not _CURSOR.match(cursor):
         detail = "the cursor is not one that this list gave out: start again without it"
-        raise InvalidSpec(detail, errors=[FieldError(pointer="/cursor", detail=detail)])
+        raise InvalidSpec.at("/cursor", detail)
     version, place = cursor.split(".")
     return int(version), int(place)
 

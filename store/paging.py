@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 from sqlalchemy import tuple_
 from sqlalchemy.orm import Session
 
-from multav.errors import FieldError, InvalidSpec
+from multav.errors import InvalidSpec
 
 Value = TypeVar("Value")
 _LONGEST: Final = 1000
@@ -59,7 +59,7 @@ def _parse(cursor: str, length: int) -> list[Any]:
             raise ValueError
     except (ValueError, RecursionError) as error:
         detail = "the cursor is not one that this list gave out: start again without it"
-        raise InvalidSpec(detail, errors=[FieldError(pointer="/cursor", detail=detail)]) from error
+        raise InvalidSpec.at("/cursor", detail) from error
     return key
 
 

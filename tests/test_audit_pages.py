@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 from pathlib import Path
 
 import pytest
@@ -12,18 +11,10 @@ from multav.audits.examination import DOUBTS
 from multav.audits.request import AuditRequest
 from multav.cli_options import parser
 from multav.datasets.catalogue import DATASETS, parse_dataset
+from tests.markdown import blocks, commands
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "docs" / name for name in ("audits.md", "datasets.md", "doubts.md", "reports.md")]
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-
-
-def commands(page: Path, program: str) -> list[list[str]]:
-    lines = [line for block in blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines()]
-    return [shlex.split(line, comments=True) for line in lines if line.startswith(f"{program} ")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -34,14 +25,14 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_what_is_posted_is_valid() -> None:
-    (block,) = [block for block in blocks(PAGES[0], "sh") if "v1/audits -d" in block]
+    (block,) = [block for block in blocks(PAGES[0].read_text(), "sh") if "v1/audits -d" in block]
     (body,) = re.findall(r"-d '(.*?)'", block, flags=re.DOTALL)
     assert len(AuditRequest.parse(json.loads(body)).cells) == 6
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
 def test_commands_are_understood(page: Path) -> None:
-    for words in commands(page, "multav"):
+    for words in commands(page.read_text(), "multav"):
         if words[1:3] == ["models", "import"]:
             # Its list of class names is a file of the reader's.
             continue
@@ -57,7 +48,7 @@ def test_every_field_of_an_audit_is_explained() -> None:
 
 
 def test_every_kind_of_dataset_has_an_example() -> None:
-    specs = [parse_dataset(json.loads(block)) for block in blocks(PAGES[1], "json")]
+    specs = [parse_dataset(json.loads(block)) for block in blocks(PAGES[1].read_text(), "json")]
     assert {spec.kind for spec in specs} == set(DATASETS)
 
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 from pathlib import Path
 
 import pytest
@@ -11,20 +10,11 @@ from multav.attack_request import AttackRequest
 from multav.cli_options import parser
 from multav.model_commands import upload_spec
 from multav.model_upload import ModelUpload
+from tests.markdown import blocks, commands
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "models"
 PAGES = sorted(FOLDER.glob("*.md"))
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-
-
-def commands(page: Path, program: str) -> list[list[str]]:
-    lines = [line for block in blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines()]
-    # Others may hold a quotation of several lines.
-    return [shlex.split(line, comments=True) for line in lines if line.startswith(f"{program} ")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -37,16 +27,18 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_the_code_of_the_first_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "models").symlink_to(ROOT / "models")
     monkeypatch.chdir(tmp_path)
-    (code,) = blocks(FOLDER / "README.md", "python")
+    (code,) = blocks((FOLDER / "README.md").read_text(), "python")
     exec(compile(code, "docs/models/README.md", "exec"), {})
     assert (tmp_path / "features.png").stat().st_size > 0
 
 
 def test_what_is_posted_is_valid() -> None:
-    (curl,) = commands(FOLDER / "README.md", "curl")
+    (curl,) = commands((FOLDER / "README.md").read_text(), "curl")
     (spec,) = [word.removeprefix("spec=") for word in curl if word.startswith("spec=")]
     assert AttackRequest.parse(json.loads(spec)).features == ("layer1", "layer2", "layer3", "layer4")
-    given = [parser().parse_args(words[1:]) for words in commands(FOLDER / "README.md", "multav")]
+    given = [
+        parser().parse_args(words[1:]) for words in commands((FOLDER / "README.md").read_text(), "multav")
+    ]
     assert ["layer1", "layer2", "layer3", "layer4"] in [
         getattr(options, "features", None) for options in given
     ]
@@ -56,7 +48,7 @@ def test_what_the_pages_say_of_a_checkpoint_is_valid() -> None:
     said = [
         upload_spec(parser().parse_args(words[1:]))
         for page in PAGES
-        for words in commands(page, "multav")
+        for words in commands(page.read_text(), "multav")
         if words[1:3] == ["models", "import"] and "names.txt" not in words
     ]
     assert len(said) >= 2

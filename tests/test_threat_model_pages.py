@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +20,7 @@ from multav.cli import _spec
 from multav.cli_options import parser
 from multav.errors import InvalidSpec
 from multav.quantise import LevelBounds
+from tests.markdown import blocks, commands
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "threat-models"
@@ -44,17 +44,6 @@ each_kind = pytest.mark.parametrize("kind", ATTACKS)
 
 def text_of(kind: str) -> str:
     return (FOLDER / f"{kind}.md").read_text()
-
-
-def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
-
-
-def commands(text: str, program: str) -> list[list[str]]:
-    """The shell commands of a page that start `program`, as lists of words."""
-    joined = [block.replace("\\\n", " ") for block in blocks(text, "sh")]
-    lines = [shlex.split(line, comments=True) for block in joined for line in block.splitlines()]
-    return [words for words in lines if words[:1] == [program]]
 
 
 def rows(text: str, first: str) -> list[list[str]]:

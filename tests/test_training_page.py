@@ -7,7 +7,7 @@ from pathlib import Path
 from multav.cli_options import parser
 from multav.training.request import TrainingRequest
 from multav.training_options import training_spec
-from tests.test_audit_pages import blocks, commands
+from tests.markdown import blocks, commands
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "trainings.md"
@@ -20,20 +20,20 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_what_is_posted_is_valid_and_what_the_command_sends() -> None:
-    (block,) = [block for block in blocks(PAGE, "sh") if "v1/trainings -d" in block]
+    (block,) = [block for block in blocks(PAGE.read_text(), "sh") if "v1/trainings -d" in block]
     (body,) = re.findall(r"-d '(.*?)'", block, flags=re.DOTALL)
     posted = TrainingRequest.parse(json.loads(body))
-    first = parser().parse_args(commands(PAGE, "multav")[0][1:])
+    first = parser().parse_args(commands(PAGE.read_text(), "multav")[0][1:])
     sent = TrainingRequest.parse(training_spec(first))
     start = posted.start.model_copy(update={"model": None})
     assert posted.model_copy(update={"start": start}) == sent, "the default model, by its name"
-    (paper,) = blocks(PAGE, "json")
+    (paper,) = blocks(PAGE.read_text(), "json")
     assert TrainingRequest.parse(json.loads(paper)).optimiser == TrainingRequest().optimiser
 
 
 def test_commands_are_understood() -> None:
     for page in (PAGE, ROOT / "README.md"):
-        trained = [words for words in commands(page, "multav") if words[1] == "train"]
+        trained = [words for words in commands(page.read_text(), "multav") if words[1] == "train"]
         assert trained
         for words in trained:
             options = parser().parse_args(words[1:])

@@ -1,5 +1,7 @@
 """What an audit is about, for the worker that has one of its parts: models, classes and videos."""
 
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -10,7 +12,10 @@ from models.pixel_classifier import PixelClassifier
 from multav.audits.class_order import common_classes
 from multav.audits.reordered import in_order
 from multav.audits.request import AuditRequest
+from multav.datasets.clips import LoadedClip
+from multav.datasets.decode_ahead import decode_ahead
 from multav.datasets.listing import ListedVideo, Listing
+from multav.errors import BadVideo
 from multav.prepared_model import prepare
 from store import jobs, models, outcomes
 from store.outcomes import AuditClip
@@ -67,3 +72,25 @@ class AuditSubject:
     def video(self, clip: AuditClip) -> ListedVideo:
         """The video behind a planned clip."""
         return self.listing.videos[clip.clip]
+
+    def loaded(
+        self, name: str, clips: Sequence[AuditClip], running: "RunningJob"
+    ) -> Generator[tuple[AuditClip, LoadedClip | BadVideo], None, None]:
+        """The planned videos as the model `name` sees them, in order; or why one cannot be used.
+
+        Videos are decoded ahead, a batch of them at least. To be closed by who does not want them all.
+        """
+        settings = running.settings
+        source = decode_ahead(
+            [self.video(clip) for clip in clips],
+            self.classifier(name).geometry,
+            self.request.recipe,
+            settings.video_limits(),
+            cache=self.process.datasets.clips,
+            workers=settings.decoders,
+            ahead=max(2 * settings.decoders, self.request.batch_size),
+            check=running.check,
+        )
+        with closing(source):
+            for clip, (_, loaded) in zip(clips, source, strict=True):
+                yield clip, loaded

@@ -117,13 +117,12 @@ class RunningJob:
         """Raise what somebody has asked for."""
         try:
             with self.database.read() as session:
-                cancelled = jobs.cancel_requested(session, self.claim)
-                rests = jobs.is_to_rest(session, self.claim)
+                wish = jobs.wish(session, self.claim)
         except DependencyDown:
             # The work goes on while the database is away; whether the job is still ours, the heartbeat finds out.
             _log.warning("job %s: nobody can say whether it is cancelled", self.job.id, exc_info=True)
             return
-        if cancelled:
+        if wish == "cancel":
             raise Cancelled
-        if rests:
+        if wish == "rest":
             raise Interrupted

@@ -44,6 +44,7 @@ class TrainedModel:
             macs=found.multiply_adds,
             metrics={} if look is None else _metrics(look),
             training_job=self.job_id,
+            assumed=model.card.assumed,
         )
         save(PixelClassifier(model.backbone, card), path, dtype=torch.float32)
         return card

@@ -15,6 +15,7 @@ from multav.attacks.apgd_linf import ApgdLinf
 from multav.attacks.budget import with_budget, with_fields
 from multav.attacks.fixed_step_attack import FixedStepAttack
 from multav.audits.black_box import square_attack
+from multav.audits.check_costs import BUDGETS, NOISE_DRAWS, UNBOUNDED_AT, UNBOUNDED_STEPS
 from multav.audits.evidence import FEWEST_PAIRS, more_than, outdone
 from multav.audits.findings import Check
 from multav.audits.logits import logits_of
@@ -26,11 +27,6 @@ MOST_GAIN: Final = 0.01
 
 MOST_LEFT: Final = 0.05
 """The share of clips that an unbounded attack, and a loss that should rise, may fail on."""
-
-BUDGETS: Final = (0.5, 1.0, 2.0)
-NOISE_DRAWS: Final = 10
-UNBOUNDED_STEPS: Final = 50
-UNBOUNDED_AT: Final = (0.25, 1.0)
 
 
 def more_steps(sample: Sample, base: Baseline) -> Check:

@@ -6,16 +6,13 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from multav.audits.check_costs import most_gradients
 from multav.audits.minimum import HALVINGS
 from multav.audits.request import AuditRequest
 from multav.geometry import InputGeometry
 
 # Bytes kept for the gradient of a clip, for each of its values: measured on a 3D ResNet-18 in float32.
 _KEPT_PER_VALUE: Final = 400
-# Gradients of the other checks on a clip, beside the longer attack and its restarts, in steps of the doubted attack.
-_OTHER_CHECKS: Final = 8
-# And those whose length does not depend on it: unbounded attacks, gradients looked at.
-_FIXED_CHECKS: Final = 120
 
 
 class ModelCost(BaseModel):
@@ -76,8 +73,11 @@ def estimate(
         )
     checked = 0
     if request.checks is not None:
-        looks = request.checks.more_steps + request.checks.restarts + _OTHER_CHECKS
-        checked = min(clips, request.checks.clips) * (max(steps) * looks + _FIXED_CHECKS)
+        # Which attack is doubted is not known before it has run.
+        checked = min(clips, request.checks.clips) * max(
+            most_gradients(cell.attack, request.checks, others=len(request.models) - 1)
+            for cell in request.cells
+        )
     costs = []
     for name in request.models:
         geometry, (device, seconds) = geometries[name], speeds.get(name, (None, None))

@@ -11,18 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from multav.attacks.catalogue import AnyAttack
-from multav.audits.attack_doubts import (
-    ATTACK_DOUBTS,
-    BUDGETS,
-    NOISE_DRAWS,
-    UNBOUNDED_AT,
-    UNBOUNDED_STEPS,
-    transfer,
-)
+from multav.audits.attack_doubts import ATTACK_DOUBTS, transfer
 from multav.audits.evaluation import OnStep
 from multav.audits.findings import Check
 from multav.audits.logits import logits_of
-from multav.audits.model_doubts import MODEL_DOUBTS, MODEL_GRADIENTS, MODEL_PREDICTIONS
+from multav.audits.model_doubts import MODEL_DOUBTS
 from multav.audits.request import Checks
 from multav.audits.sample import Baseline, Sample, baseline
 from multav.precision import Precision
@@ -32,9 +25,6 @@ _DOUBTS: Final[dict[str, Callable[[Sample, Baseline], Check]]] = {
 }
 DOUBTS: Final = (*_DOUBTS, transfer.__name__)
 """Names of everything that can be asked, in the order in which it is."""
-_QUICK: Final = tuple(doubt.__name__ for doubt in MODEL_DOUBTS)
-SHARES: Final = (_QUICK, *((name,) for name in DOUBTS if name not in _QUICK))
-"""All doubts in shares that can be asked one by one; each begins with the attack that is doubted."""
 
 
 def examine(
@@ -103,27 +93,3 @@ def examine(
     if transfer.__name__ in doubts:
         note(transfer(sample, base, others or {}))
     return found
-
-
-def most_passes(attack: AnyAttack, checks: Checks, others: int = 0) -> tuple[int, int]:
-    """How many gradients and how many predictions of a clip `examine` asks for at most, with so many other models.
-
-    A clip that was fooled costs less: what looks for more success leaves it out.
-    """
-    own = attack.most_steps
-    targets = attack.target_classes if attack.loss == "dlr-targeted" else 1
-    gradients = (
-        own
-        + own * checks.more_steps
-        + (0 if attack.region.drawn else own * checks.restarts)
-        + targets
-        + own
-        + UNBOUNDED_STEPS * len(UNBOUNDED_AT) * targets
-        + own * (len(BUDGETS) - 1)
-        + own * others
-        + MODEL_GRADIENTS
-    )
-    # Every run ends with a look at its last clip.
-    runs = (5 + others) * attack.restarts + checks.restarts + 1 + len(UNBOUNDED_AT)
-    predictions = checks.queries + NOISE_DRAWS + MODEL_PREDICTIONS + runs * targets + 2 * others
-    return gradients, predictions

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from multav.audits.check_costs import PROBES, REPEATS
 from multav.audits.evidence import more_than
 from multav.audits.findings import Check
 from multav.audits.logits import logits_of
@@ -24,7 +25,6 @@ from multav.randomness import generator
 FEW: Final = 8
 """Clips are enough where a fault is one of the model and not of a clip."""
 
-REPEATS: Final = 4
 BLIND_SHARE: Final = 0.99
 """A gradient of which so many values are exactly 0 leads nowhere."""
 
@@ -33,14 +33,10 @@ SAME_LOGITS: Final = 1e-3
 """Of the logits' spread, what rounding may change; single precision changes some 1e-6 of it."""
 
 SAME_GRADIENT: Final = 0.1
-PROBES: Final = 8
 PROBE_STEP: Final = 0.5 / 255
 """Half a level of 8-bit video: small enough for a slope, large enough to rise above rounding."""
 
 MOST_ASTRAY: Final = 0.5
-MODEL_GRADIENTS: Final = 5
-MODEL_PREDICTIONS: Final = 2 * PROBES + REPEATS + 8
-"""What all of these checks ask for, per clip at most."""
 
 
 def gradients(sample: Sample, base: Baseline) -> Check:

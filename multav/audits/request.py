@@ -162,6 +162,9 @@ class AuditRequest(BaseModel):
             errors = field_errors(
                 error, tags=frozenset(ATTACKS), hint=partial(where_known, others=cls.model_fields)
             )
+            for each in errors:
+                # A plain list is kept under an empty name.
+                each["pointer"] = each["pointer"].replace("/epsilons//", "/epsilons/", 1)
             raise InvalidSpec(
                 f"the audit specification is not valid: {in_words(errors)}", errors=errors
             ) from error
@@ -191,6 +194,7 @@ class AuditRequest(BaseModel):
 
     def _refuse_contradictions(self) -> None:
         """Raise `InvalidSpec` for fields that are each right but not together."""
+        self._refuse_many()
         errors: list[FieldError] = []
         kinds = [attack.kind for attack in self.attacks]
         for kind, grid in self._grids().items():
@@ -230,15 +234,17 @@ class AuditRequest(BaseModel):
                         pointer="/attacks", detail=f"the same attack is there twice: {', '.join(twice)}"
                     )
                 )
-            if len(found) > MOST_CELLS:
-                errors.append(
-                    FieldError(
-                        pointer="/epsilons",
-                        detail=f"{len(found)} attacks and bounds are asked for where {MOST_CELLS} are allowed",
-                    )
-                )
         if errors:
             raise InvalidSpec("; ".join(each["detail"] for each in errors[:5]), errors=errors)
+
+    def _refuse_many(self) -> None:
+        """Raise `InvalidSpec` for too many cells, before any of them is made."""
+        grids = self._grids()
+        count = sum(len(grids.get(attack.kind, (attack.epsilon,))) for attack in self.attacks)
+        if count > MOST_CELLS:
+            raise InvalidSpec.at(
+                "/epsilons", f"{count} attacks and bounds are asked for where {MOST_CELLS} are allowed"
+            )
 
     @staticmethod
     def _wrong_bounds(attack: Any, grid: Grid, pointer: str) -> list[FieldError]:

@@ -1,16 +1,15 @@
 """Any tree with one folder of videos per class. Torch-free."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from multav.datasets.gathering import Gathering, in_short
 from multav.datasets.listing import Listing
-from multav.datasets.spec import ClassName, DatasetSpec
+from multav.datasets.spec import Classes, DatasetSpec
 from multav.datasets.tree import RelativePath, Tree, is_video, joined
 from multav.errors import BadDataset
-from multav.model_card import distinct
 
 
 class ClassFolder(DatasetSpec):
@@ -24,14 +23,9 @@ class ClassFolder(DatasetSpec):
 
     kind: Literal["class-folder"] = "class-folder"
     folder: RelativePath = Field(".", description="where the class folders lie, within the root")
-    classes: Annotated[tuple[ClassName, ...], Field(min_length=2, max_length=100_000)] | None = Field(
+    classes: Classes | None = Field(
         None, description="the classes in the order of their indices; null: all folders, sorted"
     )
-
-    @field_validator("classes")
-    @classmethod
-    def _distinct(cls, classes: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        return None if classes is None else distinct(classes)
 
     def listing(self, root: Path) -> Listing:
         """All videos, class by class, sorted by path."""

@@ -3,17 +3,16 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
-from pydantic import Field, StrictStr, field_validator
+from pydantic import Field, StrictStr
 
 from multav.datasets.gathering import Gathering
 from multav.datasets.list_file import ListFile
 from multav.datasets.listing import Listing
-from multav.datasets.spec import ClassName, DatasetSpec
+from multav.datasets.spec import Classes, DatasetSpec
 from multav.datasets.tree import RelativePath, Tree, joined
 from multav.errors import BadDataset
-from multav.model_card import distinct
 
 FIELDS: Final = ("path", "label", "group", "subset")
 _LONGEST_LABEL: Final = 200
@@ -32,14 +31,9 @@ class Manifest(DatasetSpec):
     file: RelativePath = Field("manifest.csv", description="the table; JSON lines where it ends in .jsonl")
     folder: RelativePath = Field(".", description="what the paths are relative to, within the root")
     subset: StrictStr | None = Field(None, description="only rows of this subset; null: all rows")
-    classes: Annotated[tuple[ClassName, ...], Field(min_length=2, max_length=100_000)] | None = Field(
+    classes: Classes | None = Field(
         None, description="the classes in the order of their indices; null: all names in the table, sorted"
     )
-
-    @field_validator("classes")
-    @classmethod
-    def _distinct(cls, classes: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        return None if classes is None else distinct(classes)
 
     def listing(self, root: Path) -> Listing:
         """The rows of the subset, in their order. The classes are those of the whole table, whatever the subset."""

@@ -4,13 +4,15 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from multav.datasets.listing import Listing
+from multav.model_card import ClassName, distinct
 
 Split = Annotated[int, Field(strict=True, ge=1, le=3)]
 TrainOrTest = Literal["train", "test"]
-ClassName = Annotated[str, Field(strict=True, min_length=1, max_length=200)]
+Classes = Annotated[tuple[ClassName, ...], Field(min_length=2, max_length=100_000), AfterValidator(distinct)]
+"""Names, each once, in the order of their indices."""
 
 
 class DatasetSpec(BaseModel, ABC):

@@ -73,7 +73,10 @@ class Start(_Part):
         None, description="name of an architecture, to start from random weights"
     )
     arguments: dict[Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]{0,99}$")], JsonValue] = Field(
-        default_factory=dict, max_length=50, description="the architecture's own arguments"
+        default_factory=dict,
+        max_length=50,
+        description="the architecture's own arguments; beside a model those in which the network is to differ from it "
+        "(such as denoise): layers that the model lacks start with random weights, and none may get lost",
     )
     geometry: InputGeometry | None = Field(
         None,
@@ -271,8 +274,6 @@ class TrainingRequest(_Part):
 
         if self.start.model is not None and self.start.architecture is not None:
             refuse("/start", "model and architecture each say what to start from: give one of them")
-        if self.start.architecture is None and self.start.arguments:
-            refuse("/start/arguments", "a registered model brings its own: leave them out")
         if self.start.architecture is not None and self.start.head == "keep":
             refuse("/start/head", "random weights have no head to keep")
         if self.method != "madry" and self.attack is None:

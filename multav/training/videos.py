@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from multav.datasets.listing import ListedVideo, Listing, subset
-from multav.errors import FieldError, InvalidSpec
+from multav.errors import InvalidSpec
 from multav.training.request import TrainingRequest
 
 
@@ -35,7 +35,7 @@ def training_videos(
             listing, count=chosen.count, per_class=chosen.per_class, classes=chosen.classes, seed=chosen.seed
         )
     except ValueError as error:
-        raise _refusal("/subset/classes", str(error)) from error
+        raise InvalidSpec.at("/subset/classes", str(error)) from error
     classes = listing.classes
     if chosen.classes is not None:
         classes = tuple(name for name in listing.classes if name in chosen.classes)
@@ -46,14 +46,14 @@ def training_videos(
         train = [video for video in train if video.group not in aside]
         words = f"{request.validation.share:.0%} of the videos of {request.dataset}, set aside by group"
         if not train or not looked_at:
-            raise _refusal(
+            raise InvalidSpec.at(
                 "/validation",
                 "the videos cannot be divided: each class needs two groups at least; name a validation dataset",
             )
     else:
         missing = sorted(set(classes) - set(validation.classes))
         if missing:
-            raise _refusal(
+            raise InvalidSpec.at(
                 "/validation/dataset", f"it lacks classes of the training: {', '.join(missing[:8])}"
             )
         looked_at = _relabelled(validation.videos, validation.classes, classes)
@@ -95,7 +95,3 @@ def _stratified(
     classes: tuple[str, ...], videos: Sequence[ListedVideo], count: int, seed: int
 ) -> list[ListedVideo]:
     return list(subset(Listing(classes, tuple(videos)), count=count, seed=seed))
-
-
-def _refusal(pointer: str, detail: str) -> InvalidSpec:
-    return InvalidSpec(detail, errors=[FieldError(pointer=pointer, detail=detail)])

@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from multav.errors import FieldError, InvalidSpec
+from multav.errors import InvalidSpec
 from multav.video.colour import ToRgb, from_rgb
 from multav.video.formats import FORMATS
 
@@ -34,7 +34,7 @@ def through_h264(
         height, width = pictures.shape[1:3]
         why = f"H.264 does not take pictures of {width}x{height} ({error.strerror})"
         detail = f'{why}: set channel to "levels" or "none"'
-        raise InvalidSpec(detail, errors=[FieldError(pointer="/channel", detail=detail)]) from error
+        raise InvalidSpec.at("/channel", detail) from error
 
 
 def _through(

@@ -53,10 +53,11 @@ from store.jobs.rows import (
     listed,
     oldest_waiting_seconds,
     parts,
+    waiting,
 )
-from store.jobs.splitting import Part, claim_part, count_up, gather, is_to_rest, split
+from store.jobs.splitting import Part, claim_part, count_up, gather, split
 from store.jobs.sweeping import Sweep, mark_nudged, sweep
-from store.jobs.wishes import pause, remove, request_cancel, resume
+from store.jobs.wishes import Wish, pause, remove, request_cancel, resume, wish
 
 __all__ = [
     "FINISHED",
@@ -68,6 +69,7 @@ __all__ = [
     "Part",
     "Sweep",
     "Use",
+    "Wish",
     "advance",
     "cancel_requested",
     "claim",
@@ -83,7 +85,6 @@ __all__ = [
     "get",
     "heartbeat",
     "hurried",
-    "is_to_rest",
     "listed",
     "mark_nudged",
     "oldest_waiting_seconds",
@@ -97,4 +98,6 @@ __all__ = [
     "split",
     "succeed",
     "sweep",
+    "waiting",
+    "wish",
 ]

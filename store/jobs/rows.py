@@ -121,6 +121,17 @@ def parts(session: Session, parent_id: str) -> list[Job]:
     return [value(row) for row in rows]
 
 
+def waiting(session: Session, job_id: str, limit: int) -> dict[str, str]:
+    """Of the job and its parts those that wait for a worker, at most `limit`: their kinds by id, in order."""
+    rows = session.execute(
+        select(JobTable.id, JobTable.kind)
+        .where(or_(JobTable.id == job_id, JobTable.parent_id == job_id), JobTable.state == "queued")
+        .order_by(JobTable.parent_id.is_not(None), JobTable.place, JobTable.id)
+        .limit(limit)
+    )
+    return {row.id: row.kind for row in rows}
+
+
 def events_after(session: Session, job_id: str, version: int) -> list[JobEvent]:
     """The job's transitions that made a version above `version`, in order."""
     rows = session.scalars(

@@ -135,8 +135,3 @@ def count_up(session: Session, part: Claim, *, done: int, seconds_each: float | 
     )
     assert version is not None, "a part goes with its job"
     return parent_id, version
-
-
-def is_to_rest(session: Session, claim: Claim) -> bool:
-    """Whether the running job, or the one that it is a part of, was paused."""
-    return session.scalar(select(func.count()).where(*held(claim), is_paused())) == 1

@@ -1,16 +1,31 @@
 """What people ask of a job: to stop, to rest, to go on, to be forgotten."""
 
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from multav.errors import Conflict
 from store.database import now
-from store.jobs.moves import move, move_parts, record, rows_of
-from store.jobs.rows import FINISHED, Job, get
+from store.jobs.moves import Claim, ClaimLost, held, move, move_parts, record, rows_of
+from store.jobs.rows import FINISHED, Job, get, is_paused
 from store.jobs.splitting import gather
 from store.tables import ArtifactTable, JobEventTable, JobTable, JobUseTable
+
+Wish = Literal["cancel", "rest"]
+
+
+def wish(session: Session, claim: Claim) -> Wish | None:
+    """What was asked of the running job: to end, or to rest, itself or the job that it is a part of.
+
+    Raises `ClaimLost`.
+    """
+    asked = select(JobTable.cancel_requested_at.is_not(None), is_paused()).where(*held(claim))
+    found = session.execute(asked).one_or_none()
+    if found is None:
+        raise ClaimLost(f"job {claim.job_id} is no longer run by attempt {claim.attempt} of {claim.owner}")
+    cancelled, rests = found
+    return "cancel" if cancelled else "rest" if rests else None
 
 
 def request_cancel(session: Session, job_id: str) -> Job:

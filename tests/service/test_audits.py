@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 
 from multav.audits.outcome import Outcome
+from multav.audits.request import AuditRequest
+from multav.errors import InvalidSpec
 from store import jobs, outcomes
 from store.jobs import Part
+from store.queue import Queue
 
 MODEL = "camera-motion-r3d18"
 
@@ -80,6 +83,7 @@ def test_what_it_would_cost(service: Any) -> None:
         ({"dataset_sha256": "0" * 64}, "/dataset_sha256", "has the SHA-256"),
         ({"epsilons": {"multav-linf": [1.0]}}, "/epsilons/multav-linf/0", "above 1"),
         ({"epsilons": [0.5]}, "/epsilons/0", "above 1"),
+        ({"epsilons": [1.02, "x"]}, "/epsilons/1", "valid number"),
         ({"epsilons": {"pgd-linf": [0.1]}}, "/epsilons/pgd-linf", "no attack of this audit"),
         ({"epsilons": {"multav-linf": []}}, "/epsilons/multav-linf", "at least 1"),
         ({"epsilons": {"multav-linf": [1.02, 1.02]}}, "/epsilons/multav-linf", "twice"),
@@ -107,6 +111,16 @@ def test_what_cannot_be_audited(service: Any, body: Any, pointer: str, words: st
     assert problem["code"] == "invalid_spec"
     said = problem.get("errors") or [{"pointer": "", "detail": problem["detail"]}]
     assert any(each["pointer"] == pointer and words in each["detail"] for each in said), said
+
+
+def test_too_many_bounds_are_refused_before_any_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(*_: Any) -> None:
+        raise AssertionError("an attack was made")
+
+    monkeypatch.setattr("multav.audits.request.on_grid", made)
+    attacks = [{"kind": "multav-linf", "steps": steps} for steps in range(1, 6)]
+    with pytest.raises(InvalidSpec, match="320 attacks and bounds"):
+        AuditRequest.parse({"attacks": attacks, "epsilons": [1 + n / 1000 for n in range(1, 65)]})
 
 
 def test_a_body_that_is_no_json(service: Any) -> None:
@@ -202,6 +216,32 @@ def test_a_job_rests_and_goes_on(service: Any) -> None:
     assert service.client.post(f"/v1/jobs/{job['id']}/pause").status_code == 409
     assert service.client.post(f"/v1/jobs/{job['id']}/resume").json()["state"] == "queued"
     assert service.client.post("/v1/jobs/nobody/pause").status_code == 404
+
+
+def test_a_request_sends_few_messages_and_the_sweeper_the_others(
+    service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+
+    def nudge(self: Queue, job_id: str, kind: str) -> bool:
+        del self, kind
+        sent.append(job_id)
+        return True
+
+    monkeypatch.setattr(Queue, "nudge", nudge)
+    job_id = post(service, {}).json()["id"]
+    with service.database.write() as session:
+        held = jobs.claim(session, job_id, "w", 60)
+        parts = [Part("audit-clips", {"number": number}) for number in range(130)]
+        jobs.split(session, held, parts, total=130, unit="results", max_attempts=2)
+    with service.database.read() as session:
+        ids = [part.id for part in jobs.parts(session, job_id)]
+    service.client.post(f"/v1/jobs/{job_id}/pause")
+    sent.clear()
+    assert service.client.post(f"/v1/jobs/{job_id}/resume").status_code == 202
+    assert sent == ids[:100]
+    with service.database.write() as session:
+        assert set(ids) <= set(jobs.sweep(session, nudge_seconds=60, limit=1000).to_nudge)
 
 
 def test_a_job_that_has_succeeded_is_not_resumed(service: Any) -> None:

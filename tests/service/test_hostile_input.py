@@ -123,3 +123,11 @@ def test_a_deleted_job_frees_its_key(service: Any) -> None:
 def test_a_video_of_another_sha256_is_not_what_was_meant(service: Any) -> None:
     answer = service.post(json.dumps({"video_sha256": "0" * 64}))
     assert problem(answer, 422)["errors"][0]["pointer"] == "/video_sha256"
+
+
+@pytest.mark.parametrize(
+    "path", ["attacks", "audits", "datasets", "datasets/camera-motion/scan", "models", "videos"]
+)
+def test_an_empty_key_is_none_that_others_would_share(service: Any, path: str) -> None:
+    answer = service.client.post(f"/v1/{path}", json={}, headers={"Idempotency-Key": ""})
+    assert "at least 1 character" in problem(answer, 422)["detail"]

@@ -129,7 +129,6 @@ def test_what_cannot_be_audited_afterwards_is_said_before(service: Any) -> None:
             "/start/arguments/a b/[key]",
             "pattern",
         ),
-        ({"start": {"arguments": {"depth": 18}}}, "/start/arguments", "brings its own"),
         ({"name": "X"}, "/name", "pattern"),
         ({"dataset": "ucf101"}, "/dataset", "there is no dataset 'ucf101'"),
         ({"dataset_sha256": "0" * 64}, "/dataset_sha256", "has the SHA-256"),

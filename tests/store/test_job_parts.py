@@ -167,9 +167,10 @@ def test_many_workers_never_take_the_same_part(database: Database) -> None:
 def test_a_pause_keeps_everything_and_everybody_away(database: Database) -> None:
     job_id = split(database)
     held = take(database)
+    assert do(database, jobs.wish, held) is None
     assert do(database, jobs.pause, job_id).paused
     assert do(database, jobs.pause, job_id).paused
-    assert do(database, jobs.is_to_rest, held)
+    assert do(database, jobs.wish, held) == "rest"
     do(database, jobs.release, held)
     assert do(database, jobs.claim_part, "b", 60) is None
     assert sweep(database).to_nudge == {}

@@ -196,6 +196,18 @@ def test_a_file_that_vanished_is_no_success(process: Process, model: RegisteredM
     assert not any(f" of {known + 1} " in each for each in said), said
 
 
+def test_a_folder_that_vanished_is_told_by_the_datasets_name(
+    process: Process, model: RegisteredModel, videos: Path, tmp_path: Path
+) -> None:
+    register(process.database, "mine", videos)
+    videos.rename(tmp_path / "elsewhere")
+    job = finished(process, audit(process, model))
+    assert job.problem is not None
+    assert job.problem["code"] == "bad_dataset"
+    assert "the folder of dataset 'mine' is not there" in job.problem["detail"]
+    assert str(tmp_path) not in job.problem["detail"]
+
+
 def test_a_file_that_came_back_does_not_stop_the_audit(
     process: Process, model: RegisteredModel, videos: Path
 ) -> None:

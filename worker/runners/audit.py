@@ -9,9 +9,11 @@ What has been done is seen by what is there, so that a claim whose worker died i
 
 from collections.abc import Sequence
 from math import ceil
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from multav.audits.examination import SHARES
+from sqlalchemy.orm import Session
+
+from multav.audits.check_costs import SHARES
 from multav.datasets.listing import subset
 from multav.errors import AuditIncomplete, InvalidSpec
 from store import jobs, outcomes, speeds
@@ -46,7 +48,9 @@ def run_audit(running: "RunningJob", process: "WorkerProcess") -> dict[str, Any]
             for name in subject.request.models
             for doubts in SHARES
         ]
-        _leave(running, pieces, total=(running.job.done or 0) + len(pieces))
+        with running.database.write() as session:
+            _split(session, running, pieces, total=(running.job.done or 0) + len(pieces))
+        raise LeftToParts
     findings: dict[str, dict[str, Any]] = {}
     for part in examined:
         by_name = findings.setdefault(part.spec["model"], {})
@@ -55,7 +59,7 @@ def run_audit(running: "RunningJob", process: "WorkerProcess") -> dict[str, Any]
     return report(running, subject, {name: list(found.values()) for name, found in findings.items()})
 
 
-def _begin(running: "RunningJob", subject: AuditSubject) -> None:
+def _begin(running: "RunningJob", subject: AuditSubject) -> NoReturn:
     """Choose the videos and leave the audit to parts."""
     request = subject.request
     # As the folder is now: what was listed before may have changed.
@@ -83,14 +87,7 @@ def _begin(running: "RunningJob", subject: AuditSubject) -> None:
     columns = audit_clips.columns(request)
     with running.database.write() as session:
         outcomes.plan_clips(session, running.job.id, clips)
-        jobs.split(
-            session,
-            running.claim,
-            pieces,
-            total=len(clips) * len(request.models) * len(columns),
-            unit="results",
-            max_attempts=running.settings.max_attempts,
-        )
+        _split(session, running, pieces, total=len(clips) * len(request.models) * len(columns))
     raise LeftToParts
 
 
@@ -103,17 +100,15 @@ def _clips_of_a_part(subject: AuditSubject, seconds: float) -> int:
     return batches * request.batch_size
 
 
-def _leave(running: "RunningJob", pieces: Sequence[Part], *, total: int) -> None:
-    with running.database.write() as session:
-        jobs.split(
-            session,
-            running.claim,
-            pieces,
-            total=total,
-            unit="results",
-            max_attempts=running.settings.max_attempts,
-        )
-    raise LeftToParts
+def _split(session: Session, running: "RunningJob", pieces: Sequence[Part], *, total: int) -> None:
+    jobs.split(
+        session,
+        running.claim,
+        pieces,
+        total=total,
+        unit="results",
+        max_attempts=running.settings.max_attempts,
+    )
 
 
 def _refuse_failed(parts: Sequence[Job]) -> None:

@@ -6,7 +6,7 @@ goes on where it was.
 
 import logging
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +20,6 @@ from multav.audits.minimum_epsilon import minimum_epsilon_outcomes, usual_search
 from multav.audits.outcome import CLEAN, Outcome
 from multav.audits.request import AuditRequest
 from multav.datasets.clips import LoadedClip
-from multav.datasets.decode_ahead import decode_ahead
 from multav.errors import BadVideo, DependencyDown
 from store import outcomes, speeds
 from store.outcomes import AuditClip
@@ -76,7 +75,8 @@ class _Part:
         # Only then: each of them takes memory.
         tried_on = self._request.models if self._request.transfer else ()
         others = {name: self._subject.model(name) for name in tried_on if name != self._name}
-        with closing(self._loaded([clip for batch, _ in missing for clip in batch])) as loaded:
+        wanted = [clip for batch, _ in missing for clip in batch]
+        with closing(self._subject.loaded(self._name, wanted, self._running)) as loaded:
             for batch, columns in missing:
                 pairs = list(islice(loaded, len(batch)))
                 self._batch(model, others, batch, columns, pairs)
@@ -85,24 +85,6 @@ class _Part:
 
     def _missing(self, batch: Sequence[AuditClip], done: dict[str, set[int]]) -> list[str]:
         return [name for name in self._columns if any(clip.clip not in done.get(name, ()) for clip in batch)]
-
-    def _loaded(
-        self, clips: Sequence[AuditClip]
-    ) -> Generator[tuple[AuditClip, LoadedClip | BadVideo], None, None]:
-        settings, process = self._running.settings, self._subject.process
-        source = decode_ahead(
-            [self._subject.video(clip) for clip in clips],
-            self._subject.classifier(self._name).geometry,
-            self._request.recipe,
-            settings.video_limits(),
-            cache=process.datasets.clips,
-            workers=settings.decoders,
-            ahead=max(2 * settings.decoders, self._request.batch_size),
-            check=self._running.check,
-        )
-        with closing(source):
-            for clip, (_, loaded) in zip(clips, source, strict=True):
-                yield clip, loaded
 
     def _batch(
         self,

@@ -11,7 +11,6 @@ from multav.audits.cells import Cell
 from multav.audits.examination import examine
 from multav.audits.outcome import CLEAN, Outcome
 from multav.datasets.clips import LoadedClip
-from multav.datasets.decode_ahead import decode_ahead
 from store import jobs, outcomes
 from worker.audit_subject import AuditSubject
 
@@ -38,25 +37,15 @@ def run_audit_examination(running: "RunningJob", process: "WorkerProcess") -> di
         random.Random(f"{request.seed}:checks").sample(known, min(len(known), request.checks.clips))
     )
     by_index = {clip.clip: clip for clip in subject.clips()}
-    model, classifier = subject.model(name), subject.classifier(name)
+    model, geometry = subject.model(name), subject.classifier(name).geometry
     windows, labels, indices = [], [], []
-    source = decode_ahead(
-        [subject.video(by_index[index]) for index in chosen],
-        classifier.geometry,
-        request.recipe,
-        running.settings.video_limits(),
-        cache=process.datasets.clips,
-        workers=running.settings.decoders,
-        check=running.check,
-    )
-    with closing(source):
-        for index, (_, loaded) in zip(chosen, source, strict=True):
+    with closing(subject.loaded(name, [by_index[index] for index in chosen], running)) as source:
+        for clip, loaded in source:
             if isinstance(loaded, LoadedClip):
                 # The middle window speaks for the video: the checks ask about clips.
                 windows.append(loaded.pixels[len(loaded.pixels) // 2])
-                labels.append(by_index[index].label)
-                indices.append(index)
-    geometry = classifier.geometry
+                labels.append(clip.label)
+                indices.append(clip.clip)
     empty = torch.empty(0, 3, geometry.frames, geometry.height, geometry.width)
     found = examine(
         model,

@@ -2,17 +2,21 @@
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from multav import parse_attack
-from multav.audits.examination import examine, most_passes
+from multav import craft, parse_attack
+from multav.audits.check_costs import SHARES, most_gradients, most_predictions
+from multav.audits.estimate import estimate
+from multav.audits.examination import DOUBTS, examine
 from multav.audits.findings import Check
-from multav.audits.request import Checks
+from multav.audits.request import AuditRequest, Checks
 from multav.audits.verdict import MEASURED_GAINS, verdict
+from multav.geometry import InputGeometry
 from tests.multav.audits.nets import CLASSES, After, Before, patterns, trained
 
 CHECKS = Checks(clips=16, more_steps=3, restarts=2, queries=30)
@@ -261,15 +265,64 @@ class Counted(nn.Module):
         return logits
 
 
-def test_it_costs_no_more_than_it_says() -> None:
+def test_every_doubt_has_one_share() -> None:
+    assert sorted(name for share in SHARES for name in share) == sorted(DOUBTS)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"step_size": 1e-3},
+        {"kind": "apgd-linf", "steps": 4},
+        {"loss": "dlr-targeted", "target_classes": 3},
+        {"kind": "roa", "size": 3},
+        {"restarts": 2, "random_start": True},
+    ],
+    ids=["plain", "adaptive", "targets", "drawn", "restarts"],
+)
+@pytest.mark.parametrize("shared", [False, True], ids=["at once", "in shares"])
+def test_checks_cost_no_more_than_is_said(fields: dict[str, Any], shared: bool) -> None:
     clips, labels = patterns(range(9000, 9004), seed=9)
     # Nobody is fooled at so small a bound, so that nothing is left out.
-    attack = parse_attack({"kind": "pgd-linf", "epsilon": 1e-3, "step_size": 1e-3, "steps": 3})
+    attack = parse_attack({"kind": "pgd-linf", "epsilon": 1e-3, "steps": 3, **fields})
     counted, other = Counted(trained(0)), Counted(trained(1))
-    examine(counted, "net", clips, labels, range(4), attack, CHECKS, others={"other": other})
-    gradients, predictions = most_passes(attack, CHECKS, others=1)
+    shares = SHARES if shared else (DOUBTS,)
+    for doubts in shares:
+        others = {"other": other}
+        examine(counted, "net", clips, labels, range(4), attack, CHECKS, others=others, doubts=doubts)
+    gradients = most_gradients(attack, CHECKS, others=1, shares=len(shares))
+    predictions = most_predictions(attack, CHECKS, others=1, shares=len(shares))
     assert 0.6 * gradients < (counted.gradients + other.gradients) / 4 <= gradients
     assert 0.6 * predictions < (counted.predictions + other.predictions) / 4 <= predictions
+
+
+def test_the_estimate_covers_the_attack_and_the_checks() -> None:
+    names = ("net", "other")
+    request = AuditRequest.parse(
+        {
+            "models": names,
+            "attacks": [{"kind": "pgd-linf", "epsilon": 1e-3, "step_size": 1e-3, "steps": 3}],
+            "checks": CHECKS.model_dump(),
+        }
+    )
+    geometry = InputGeometry(frames=4, stride=1, short_side=8, height=8, width=8)
+    cost = estimate(
+        request,
+        clips=4,
+        geometries=dict.fromkeys(names, geometry),
+        parameters=dict.fromkeys(names),
+        speeds={},
+        workers=1,
+    )
+    clips, labels = patterns(range(9000, 9004), seed=9)
+    counted, other = Counted(trained(0)), Counted(trained(1))
+    (attack,) = request.attacks
+    craft(counted, clips, labels, attack)
+    for doubts in SHARES:
+        others = {"other": other}
+        examine(counted, "net", clips, labels, range(4), attack, CHECKS, others=others, doubts=doubts)
+    spent = counted.gradients + other.gradients
+    assert 0.6 * cost.by_model[0].gradients < spent <= cost.by_model[0].gradients
 
 
 @pytest.mark.slow
