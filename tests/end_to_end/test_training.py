@@ -146,6 +146,13 @@ def test_a_killed_worker_costs_no_step(stack: Any, wait_for: Any, tmp_path: Path
         step = checkpoint_step(stack, job_id)
         wait_for("another checkpoint", lambda after=step: checkpoint_step(stack, job_id) > after)
         kill_worker(stack, job_id)
+        kept, attempt = checkpoint_step(stack, job_id), stack.client.job(job_id)["attempt"]
+
+        def taken_up(before: int = attempt) -> int | None:
+            now = stack.client.job(job_id)
+            return now["progress"]["done"] if now["attempt"] > before or now["state"] == "succeeded" else None
+
+        assert wait_for("its first step after the death", taken_up) >= kept, "it began anew"
     job = stack.finished(job_id)
     assert stack.causes(job_id).count("worker_lost") >= 1, "the training was over: it proves nothing"
     files = assert_whole(stack, job, 100, tmp_path / "broken")
