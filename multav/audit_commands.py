@@ -9,6 +9,7 @@ from rich.table import Table
 
 from multav.audit_options import audit_spec
 from multav.client import Client, Json
+from multav.duration import in_words
 from multav.job_display import follow, print_rows, show_failure
 
 
@@ -54,7 +55,7 @@ def _is_identical(result: Json, options: argparse.Namespace, console: Console) -
 
 def show_estimate(cost: Json, console: Console) -> None:
     """Print what an audit would cost."""
-    seconds = "not known" if cost["seconds"] is None else _duration(cost["seconds"])
+    seconds = "not known" if cost["seconds"] is None else in_words(cost["seconds"])
     rows = {
         "videos, models, attacks": f"{cost['clips']}, {cost['models']}, {cost['attacks']}",
         "outcomes": f"{cost['outcomes']:,}",
@@ -96,10 +97,3 @@ def _rate(rate: Json) -> str:
         return "-"
     low, high = 100 * rate["low"], 100 * rate["high"]
     return f"{100 * rate['value']:.1f} % ({low:.1f} to {high:.1f}; {rate['count']}/{rate['of']})"
-
-
-def _duration(seconds: float) -> str:
-    for length, name in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {name}"
-    return f"{seconds:.0f} s"

@@ -1,13 +1,13 @@
 """What `multav audit` takes: its options, each with its meaning and default."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any, get_args
 
 from multav.attacks.catalogue import ATTACKS
 from multav.audits.request import PRIORITIES, AuditRequest, Checks
-from multav.name_value import setting
+from multav.local_file import json_object
+from multav.name_value import kind_with_settings
 
 EPILOG = """\
 examples:
@@ -85,7 +85,7 @@ def add_audit(command: argparse.ArgumentParser) -> None:
         "--kind",
         dest="kinds",
         action="append",
-        type=_attack,
+        type=kind_with_settings,
         metavar="KIND[,NAME=VALUE...]",
         help=f"an attack with settings, as pgd-linf,steps=20; repeatable (default {_default('attacks')[0].kind}); "
         f"kinds: {', '.join(ATTACKS)}",
@@ -156,9 +156,9 @@ def audit_spec(options: argparse.Namespace) -> dict[str, Any]:
     """
     spec: dict[str, Any] = {}
     if options.spec is not None:
-        spec = _object(options.spec)
+        spec = json_object(options.spec)
     if options.from_manifest is not None:
-        manifest = _object(options.from_manifest)
+        manifest = json_object(options.from_manifest)
         if not isinstance(manifest.get("request"), dict):
             raise ValueError(f"{options.from_manifest} is no manifest of an audit: it holds no request")
         spec = manifest["request"]
@@ -183,19 +183,6 @@ def audit_spec(options: argparse.Namespace) -> dict[str, Any]:
     if options.check_clips is not None:
         spec["checks"] = {"clips": options.check_clips} if options.check_clips else None
     return spec
-
-
-def _object(path: Path) -> dict[str, Any]:
-    body = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(body, dict):
-        raise ValueError(f"{path} holds no JSON object")
-    return body
-
-
-def _attack(text: str) -> dict[str, Any]:
-    kind, *settings = text.split(",")
-    attack: dict[str, Any] = {"kind": kind}
-    return attack | dict(map(setting, settings))
 
 
 def _grid(text: str) -> tuple[str, list[float]]:

@@ -20,6 +20,7 @@ from multav.job_display import follow, show_failure, show_result
 from multav.local_file import existing_file, usable_folder
 from multav.model_commands import run_models
 from multav.terminal import terminal
+from multav.training_commands import follow_training, run_train, show_training
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -115,7 +116,8 @@ def _job(client: Client, options: argparse.Namespace, _: Console) -> int:
 
 
 def _wait(client: Client, options: argparse.Namespace, console: Console) -> int:
-    job = follow(client, client.job(options.job), console)
+    job = client.job(options.job)
+    job = (follow_training if job["kind"] == "training" else follow)(client, job, console)
     if job["state"] != "succeeded":
         show_failure(job, console)
         return 1
@@ -134,6 +136,17 @@ def _audit(client: Client, options: argparse.Namespace, console: Console) -> int
             if path is not None:
                 existing_file(path)
         return run_audit(client, options, console)
+    except (OSError, ValueError) as error:
+        raise _WrongPath(error) from error
+
+
+def _train(client: Client, options: argparse.Namespace, console: Console) -> int:
+    try:
+        if options.to is not None:
+            usable_folder(options.to)
+        if options.spec is not None:
+            existing_file(options.spec)
+        return run_train(client, options, console)
     except (OSError, ValueError) as error:
         raise _WrongPath(error) from error
 
@@ -198,6 +211,7 @@ _SHOW: dict[str, Callable[[dict[str, Any], Console], None]] = {
     "attack": show_result,
     "audit": show_audit,
     "scan": show_scan,
+    "training": show_training,
 }
 _RUN: dict[str, Callable[[Client, argparse.Namespace, Console], int]] = {
     "attack": _attack,
@@ -207,6 +221,7 @@ _RUN: dict[str, Callable[[Client, argparse.Namespace, Console], int]] = {
     "pause": _pause,
     "resume": _resume,
     "audit": _audit,
+    "train": _train,
     "datasets": _datasets,
     "kinds": _kinds,
     "models": _models,

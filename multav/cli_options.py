@@ -14,6 +14,7 @@ from multav.dataset_commands import add_datasets
 from multav.model_options import add_models
 from multav.name_value import setting
 from multav.reproduce_options import add_reproduce
+from multav.training_options import add_train
 from multav.video.formats import DEFAULT_CRF
 
 _EPILOG = """\
@@ -25,6 +26,7 @@ examples:
   multav kinds                                         threat models and their settings
   multav models import resnet.pth --classes ucf101     bring your own model; `multav attack --model` names it
   multav audit --count 100                             how robust the default model is, with doubts and intervals
+  multav train --name hardened --wait                  train it on attacked clips; `multav train --help` has a recipe
   multav reproduce table1 --small                      the paper's table in small, with one command
   multav job JOB                                       a job as JSON; `multav cancel JOB` stops it
 
@@ -65,6 +67,16 @@ def parser() -> argparse.ArgumentParser:
             "every epsilon on the same videos.",
         )
     )
+    add_train(
+        _command(
+            commands,
+            "train",
+            "harden a model by adversarial training, or train one",
+            "Post a training: a model learns on attacked clips, the best checkpoint on validation clips is registered, "
+            "and audited. An option that is left out is left to the service, whose defaults, given here, are the "
+            "paper's recipe.",
+        )
+    )
     for name, text, description in (
         (
             "job",
@@ -76,7 +88,8 @@ def parser() -> argparse.ArgumentParser:
         (
             "resume",
             "let a job go on",
-            "Let a paused job go on, or run a failed or cancelled one again: of an audit only what is missing.",
+            "Let a paused job go on, or run a failed or cancelled one again: of an audit only what is missing, a "
+            "training from its last checkpoint.",
         ),
         (
             "wait",

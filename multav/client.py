@@ -145,6 +145,17 @@ class Client:
         only = {} if series is None else {"series": series}
         yield from self._so_far(f"/v1/trainings/{job_id}/curve", only)
 
+    def curve_after(self, job_id: str, cursor: str | None = None) -> tuple[list[Json], str | None]:
+        """Points that came in after `cursor` (from the first without one), and the cursor that goes on behind them."""
+        found: list[Json] = []
+        while True:
+            query = {"limit": "1000"} | ({} if cursor is None else {"cursor": cursor})
+            page = self._json("GET", f"/v1/trainings/{job_id}/curve", params=query)
+            found += page["items"]
+            cursor = page["next_cursor"] or cursor
+            if not page["next_cursor"] or not page["items"]:
+                return found, cursor
+
     def datasets(self) -> list[Json]:
         """The registered datasets, newest first."""
         return list(self._every("/v1/datasets"))

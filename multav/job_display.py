@@ -1,6 +1,6 @@
 """A job in a terminal: a progress bar while it runs, a table when it has ended."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from rich.console import Console
 from rich.markup import escape
@@ -9,8 +9,10 @@ from rich.progress import BarColumn, Progress, TextColumn
 from multav.client import Client, Json
 
 
-def follow(client: Client, job: Json, console: Console) -> Json:
-    """Show the job's progress until it has ended; the job as it ended."""
+def follow(
+    client: Client, job: Json, console: Console, also: Callable[[Json], None] = lambda _: None
+) -> Json:
+    """Show the job's progress until it has ended; the job as it ended. `also` hears of each change, and may print."""
     with Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counts]}"), console=console
     ) as bars:
@@ -22,6 +24,7 @@ def follow(client: Client, job: Json, console: Console) -> Json:
             counts = f"{done}/{total or '?'} {progress['unit'] or ''}"
             if progress["eta_seconds"]:
                 counts += f", about {progress['eta_seconds']:.0f} s left"
+            also(now)
             bars.update(bar, description=_stage(now), completed=done, total=total, counts=counts)
 
         return client.wait(job["id"], on_change)
@@ -41,6 +44,12 @@ def _stage(job: Json) -> str:
             "attacking"
             if progress["total"] and progress["done"] < progress["total"]
             else "planning or reporting"
+        )
+    if job["kind"] == "training":
+        return (
+            "training"
+            if progress["total"] and progress["done"] < progress["total"]
+            else "beginning or ending"
         )
     if not progress["total"]:
         return "reading"

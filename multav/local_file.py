@@ -1,6 +1,8 @@
 """The paths that a user names: checked before any work is done for them."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 
 def existing_file(path: Path | str) -> Path:
@@ -22,3 +24,11 @@ def usable_folder(path: Path | str) -> Path:
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(f"{path} is a file: name a folder for what is made")
     return path
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """The JSON object in the file. Raises `OSError`, and `ValueError` for anything else."""
+    body = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(body, dict):
+        raise ValueError(f"{path} holds no JSON object")
+    return body

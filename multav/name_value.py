@@ -1,4 +1,4 @@
-"""NAME=VALUE on a command line."""
+"""NAME=VALUE on a command line, alone and behind a kind."""
 
 import argparse
 import json
@@ -14,3 +14,9 @@ def setting(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         return name, value
+
+
+def kind_with_settings(text: str) -> dict[str, Any]:
+    """KIND[,NAME=VALUE...]: an object with its `kind`, as {"kind": "pgd-linf", "steps": 20}."""
+    kind, *settings = text.split(",")
+    return {"kind": kind} | dict(map(setting, settings))

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import psutil
 import pytest
 
 from models.checkpoints import load
+from multav import cli
 from multav.model_card import read_card
 
 pytestmark = pytest.mark.xdist_group("end_to_end")
@@ -144,6 +146,13 @@ def test_a_killed_worker_costs_no_step(stack: Any, wait_for: Any, tmp_path: Path
         step = checkpoint_step(stack, job_id)
         wait_for("another checkpoint", lambda after=step: checkpoint_step(stack, job_id) > after)
         kill_worker(stack, job_id)
+        kept, attempt = checkpoint_step(stack, job_id), stack.client.job(job_id)["attempt"]
+
+        def taken_up(before: int = attempt) -> int | None:
+            now = stack.client.job(job_id)
+            return now["progress"]["done"] if now["attempt"] > before or now["state"] == "succeeded" else None
+
+        assert wait_for("its first step after the death", taken_up) >= kept, "it began anew"
     job = stack.finished(job_id)
     assert stack.causes(job_id).count("worker_lost") >= 1, "the training was over: it proves nothing"
     files = assert_whole(stack, job, 100, tmp_path / "broken")
@@ -218,6 +227,26 @@ def test_an_attack_does_not_wait_for_a_training(alone: Any, video: Path, wait_fo
     until_step(alone, wait_for, job_id, at + 1)
     alone.client.cancel(job_id)
     assert alone.finished(job_id)["state"] == "cancelled"
+
+
+def test_the_command_follows_a_training(
+    stack: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "training.json"
+    path.write_text(json.dumps(SMALL))
+    words = ["--server", stack.address, "train", "--spec", str(path), "--name", "by-command"]
+    assert cli.main([*words, "--dry-run"]) == 0
+    assert "80 to train on, 20 to look at" in capsys.readouterr().out
+    assert cli.main([*words, "--wait", "--to", str(tmp_path / "files")]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"step +60 .* validation .*% clean, .*% under attack", said)
+    assert re.search(r"step +30 .* loss ", said)
+    assert sorted(each.name for each in (tmp_path / "files").iterdir()) == [
+        "by-command.csv",
+        "by-command.safetensors",
+    ]
+    assert cli.main([*words, "--wait"]) == 1
+    assert "another model is registered as 'by-command'" in capsys.readouterr().err
 
 
 def test_a_training_that_cannot_be_made_says_why(stack: Any) -> None:

@@ -1,0 +1,242 @@
+"""A training whose worker dies at the worst moments: what was reached is reached, and is made once."""
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from multav.datasets.catalogue import parse_dataset
+from multav.errors import Interrupted
+from multav.training.request import TrainingRequest
+from store import artifacts, blobs, datasets, jobs, models, training_checkpoints, training_points
+from store.database import Database, now
+from store.jobs import Claim, ClaimLost, Job
+from store.queue import Queue
+from store.settings import Settings
+from store.tables import ArtifactTable, JobTable
+from store.work_folders import WorkFolders
+from worker.dataset_cache import DatasetCache
+from worker.model_cache import ModelCache
+from worker.run_job import run_job
+from worker.runners import training
+from worker.runners.training import run_training
+from worker.running_job import RunningJob
+
+SPEC: dict[str, Any] = {
+    "name": "hardened",
+    "start": {
+        "architecture": "resnet3d",
+        "arguments": {"depth": 10, "widen_factor": 0.0625},
+        "geometry": {"frames": 4, "stride": 1, "short_side": 16, "height": 16, "width": 16},
+    },
+    "dataset": "few",
+    "validation": {"dataset": "held-out", "clips": 10},
+    "attack": {"kind": "multav-linf", "steps": 1},
+    "batch_size": 10,
+    "steps": 8,
+    "precision": "float32",
+}
+
+
+@dataclass
+class Process:
+    """What a runner asks of its process."""
+
+    database: Database
+    settings: Settings
+    models: ModelCache
+    datasets: DatasetCache
+    folders: WorkFolders
+    queue: Queue
+    device: str = "cpu"
+
+
+@pytest.fixture
+def process(database: Database, settings: Settings) -> Process:
+    for name, seed in (("few", 1), ("held-out", 2)):
+        dataset = parse_dataset({"kind": "synthetic", "clips": 30, "size": 16, "frames": 4, "seed": seed})
+        with database.write() as session:
+            datasets.add(session, name, dataset, dataset.listing(), root=None, blob=None, origin="made")
+    folders = WorkFolders(settings.data_dir / "work")
+    cache = ModelCache(database, "cpu", folders, settings)
+    return Process(database, settings, cache, DatasetCache(database, settings), folders, Queue(settings))
+
+
+def create(database: Database, **other: Any) -> str:
+    spec = TrainingRequest.parse(SPEC | other).model_dump(mode="json")
+    with database.write() as session:
+        return jobs.create(session, kind="training", spec=spec, uses=[("model", spec["name"])]).id
+
+
+def begin(process: Process, job_id: str, *, stop: threading.Event | None = None) -> RunningJob:
+    with process.database.write() as session:
+        claim = jobs.claim(session, job_id, "w", 60)
+        assert claim is not None
+        job = jobs.get(session, job_id)
+    return RunningJob(job, claim, process.database, process.settings, stop or threading.Event())
+
+
+def die(process: Process, claim: Claim) -> None:
+    """The worker is gone, and the sweeper finds out."""
+    with process.database.write() as session:
+        session.execute(update(JobTable).where(JobTable.id == claim.job_id).values(lease_until=now() - 1))
+    with process.database.write() as session:
+        assert jobs.sweep(session, nudge_seconds=60).requeued == (claim.job_id,)
+
+
+def finish(process: Process, job_id: str) -> Job:
+    run_job(
+        job_id,
+        owner="other",
+        database=process.database,
+        queue=process.queue,
+        settings=process.settings,
+        process=process,  # type: ignore[arg-type]
+        shutting_down=threading.Event(),
+    )
+    with process.database.read() as session:
+        return jobs.get(session, job_id)
+
+
+def assert_made_once(process: Process, job: Job) -> None:
+    assert job.state == "succeeded", job.problem
+    assert job.result is not None
+    with process.database.read() as session:
+        model = models.get(session, "hardened")
+        made = {artifact.role: artifact for artifact in artifacts.for_job(session, job.id)}
+        audits = jobs.listed(session, kind="audit").items
+        kept = training_checkpoints.get(session, job.id)
+    assert (model.origin, model.sha256, model.card.training_job) == (
+        "trained",
+        job.result["model_sha256"],
+        job.id,
+    )
+    assert set(made) == {"model", "curve"}
+    assert made["model"].sha256 == model.sha256
+    assert [audit.id for audit in audits] == [job.result["audit"]]
+    assert audits[0].spec["models"] == ["hardened"]
+    assert audits[0].spec["dataset"] == "held-out"
+    assert (kept.blob_id, kept.result) == (None, job.result)
+    assert (job.done, job.total) == (8, 8)
+
+
+def test_death_before_the_end_is_written(process: Process) -> None:
+    job_id = create(process.database)
+    running = begin(process, job_id)
+    result = run_training(running, process)  # type: ignore[arg-type]
+    die(process, running.claim)
+    job = finish(process, job_id)
+    assert_made_once(process, job)
+    assert job.result == result, "what was done is not done again"
+    with process.database.read() as session:
+        assert (
+            blobs.get(session, models.get(session, "hardened").blob_id or "").sha256 == result["model_sha256"]
+        )
+
+
+def test_death_between_registration_and_files(process: Process) -> None:
+    job_id = create(process.database)
+    running = begin(process, job_id)
+    with process.folders.open() as folder:
+        request = TrainingRequest.parse(running.job.spec)
+        result = training._Training(running, process, request, folder).run(None)  # type: ignore[arg-type]
+    die(process, running.claim)
+    job = finish(process, job_id)
+    assert_made_once(process, job)
+    assert job.result == result
+
+
+def test_death_between_the_training_and_registration(process: Process) -> None:
+    """All steps are done and kept: the next worker only registers."""
+    whole = create(process.database, name="unbroken", audit=False)
+    expected = finish(process, whole).result
+    job_id = create(process.database)
+    running = begin(process, job_id)
+    with process.folders.open() as folder:
+        request = TrainingRequest.parse(running.job.spec)
+        one = training._Training(running, process, request, folder)  # type: ignore[arg-type]
+        one._register = _fall  # type: ignore[method-assign]
+        with pytest.raises(SystemExit):
+            one.run(None)
+    with process.database.read() as session:
+        kept = training_checkpoints.get(session, job_id)
+        before = training_points.every(session, job_id)
+        assert models.find(session, "hardened") is None
+    assert (kept.step, kept.result) == (8, None)
+    die(process, running.claim)
+    job = finish(process, job_id)
+    assert_made_once(process, job)
+    assert expected is not None
+    assert job.result is not None
+    assert job.result["robust_accuracy"] == expected["robust_accuracy"]
+    with process.database.read() as session:
+        assert training_points.every(session, job_id) == before
+
+
+def _fall(*_: Any) -> dict[str, Any]:
+    raise SystemExit
+
+
+def test_a_worker_that_was_given_up_registers_nothing(process: Process) -> None:
+    job_id = create(process.database)
+    slow = begin(process, job_id)
+    die(process, slow.claim)
+    with pytest.raises(ClaimLost):
+        run_training(slow, process)  # type: ignore[arg-type]
+    with process.database.read() as session:
+        assert models.find(session, "hardened") is None
+        assert training_checkpoints.find(session, job_id) is None
+        assert training_points.every(session, job_id) == []
+        assert jobs.listed(session, kind="audit").items == ()
+    assert_made_once(process, finish(process, job_id))
+
+
+def test_a_worker_that_stops_keeps_what_was_done(process: Process) -> None:
+    job_id = create(
+        process.database, steps=10_000, validation={"dataset": "held-out", "clips": 10, "every_epochs": 1000}
+    )
+    stop = threading.Event()
+    running = begin(process, job_id, stop=stop)
+    timer = threading.Timer(3.0, stop.set)
+    timer.start()
+    with pytest.raises(Interrupted):
+        run_training(running, process)  # type: ignore[arg-type]
+    with process.database.write() as session:
+        jobs.release(session, running.claim)
+        kept = training_checkpoints.get(session, job_id)
+        assert session.query(ArtifactTable).count() == 0
+    assert kept.step > 0
+    assert kept.blob_id is not None
+
+
+def test_no_audit_where_none_can_be_made(process: Process) -> None:
+    without = finish(process, create(process.database, validation={"clips": 10, "share": 0.4}))
+    assert without.result is not None
+    assert without.result["audit"] is None
+    assert any("no audit" in remark for remark in without.result["remarks"])
+    classes = ["pan left", "pan right", "static"]
+    fewer = finish(process, create(process.database, name="fewer", subset={"classes": classes}, batch_size=4))
+    assert fewer.result is not None, fewer.problem
+    assert fewer.result["audit"] is None
+    assert any("was not trained for" in remark for remark in fewer.result["remarks"])
+    unasked = finish(process, create(process.database, name="unasked", audit=False))
+    assert unasked.result is not None
+    assert (unasked.result["audit"], unasked.result["remarks"]) == (None, [])
+
+
+def test_a_start_model_is_left_as_it_is(process: Process, make_model: Any) -> None:
+    make_model("start")
+    with process.database.read() as session:
+        before = models.get(session, "start")
+    attacked = process.models.get("start")
+    tensors = {name: tensor.clone() for name, tensor in attacked.state_dict().items()}
+    job = finish(process, create(process.database, start={"model": "start", "head": "new"}, audit=False))
+    assert job.state == "succeeded", job.problem
+    assert process.models.get("start") is attacked
+    assert all(tensor.equal(tensors[name]) for name, tensor in attacked.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in attacked.parameters())
+    with process.database.read() as session:
+        assert models.get(session, "start") == before
+        assert models.get(session, "hardened").card.description.startswith("start with a new last layer")
