@@ -58,7 +58,7 @@ def small_scale(*, steps: int = 200, test_clips: int = 1000) -> Scale:
             "ramp": 0.4,
             "gradient_norm": 1.0,
             "select": "last",
-            "validation": {"clips": 100, "every_epochs": 1000},
+            "validation": {"clips": 50, "every_epochs": 1000},
         },
         clean_training={"ramp": 0.0},
         audit={"subset": {"count": test_clips}, "batch_size": 50},

@@ -32,7 +32,7 @@ KEPT_CLIPS_BYTES: Final = 2**30
 
 _POINTS: Final = 500
 _LOOKED_TOGETHER: Final = 16
-_TRAIN_CLIPS_LOOKED_AT: Final = 200
+_MOST_TRAIN_CLIPS: Final = 200
 _FEWEST_CLIPS: Final = 2
 
 
@@ -297,7 +297,8 @@ class _Training:
         self._shown.load_state_dict(tensors)
         self._shown.eval()
         validation = self._look(self._looked_at, self._videos.validation)
-        trained_on = self._look(self._batches, self._videos.train[:_TRAIN_CLIPS_LOOKED_AT])
+        some = min(_MOST_TRAIN_CLIPS, len(self._videos.validation))
+        trained_on = self._look(self._batches, self._videos.train[:some])
         if validation is None:
             raise BadDataset("no validation video gives a clip: look at the dataset with a scan")
         point = CurvePoint(

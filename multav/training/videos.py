@@ -40,7 +40,7 @@ def training_videos(
     if chosen.classes is not None:
         classes = tuple(name for name in listing.classes if name in chosen.classes)
     if len(classes) < 2:
-        raise _refusal("/subset/classes", "a classifier tells at least two classes apart: name more")
+        raise InvalidSpec.at("/subset/classes", "a classifier tells at least two classes apart: name more")
     train = _relabelled(drawn, listing.classes, classes)
     if validation is None:
         aside = _groups_aside(train, request.validation.share, request.seed)
@@ -64,11 +64,11 @@ def training_videos(
             )
         looked_at = _relabelled(validation.videos, validation.classes, classes)
         if not looked_at:
-            raise _refusal("/validation/dataset", "it has no video of the classes of the training")
+            raise InvalidSpec.at("/validation/dataset", "it has no video of the classes of the training")
         _refuse_shared(train, looked_at)
         words = f"dataset {request.validation.dataset}, which is not trained on"
     if len(train) < 2:
-        raise _refusal(
+        raise InvalidSpec.at(
             "/subset", f"{len(train)} of the videos would be trained on: at least two videos are needed"
         )
     looked_at = _stratified(classes, looked_at, request.validation.clips, request.seed)
@@ -120,7 +120,7 @@ def _refuse_shared(train: Sequence[ListedVideo], looked_at: Sequence[ListedVideo
     shared = [video.name for video in looked_at if video.path in files]
     if shared:
         count = f"{len(shared)} of its videos {'is' if len(shared) == 1 else 'are'}"
-        raise _refusal("/validation/dataset", f"{count} trained on, such as {shared[0]}")
+        raise InvalidSpec.at("/validation/dataset", f"{count} trained on, such as {shared[0]}")
 
 
 def _stratified(

@@ -156,3 +156,24 @@ def test_every_architecture_has_a_head_that_is_known(architecture: str) -> None:
     old, new = before.backbone.state_dict(), turned.backbone.state_dict()
     assert new["fc.weight"].equal(old["fc.weight"].flip(0))
     assert new["fc.bias"].equal(old["fc.bias"].flip(0))
+
+
+def test_arguments_beside_a_model_add_layers_and_say_so() -> None:
+    before = registered()
+    start = Start.model_validate({"model": "before", "arguments": {"denoise": "official"}})
+    made = beginning(start, CLASSES, 1, before)
+    kept, now = state(before.backbone), state(made.backbone)
+    assert equal(kept, {name: now[name] for name in kept})
+    assert made.card.assumed == (
+        "random before the training: denoise_res2, denoise_res3, denoise_res4, denoise_res5",
+    )
+    # Feature denoising starts as the identity, whatever is drawn.
+    torch.testing.assert_close(made.eval()(CLIPS), before(CLIPS))
+
+
+@pytest.mark.parametrize("arguments", [{"depth": 18, "shortcut": "A"}, {"widen_factor": 0.125}])
+def test_arguments_that_would_lose_weights_are_refused(arguments: dict[str, Any]) -> None:
+    start = Start.model_validate({"model": "before", "arguments": arguments})
+    with pytest.raises(InvalidSpec, match="have no place") as refused:
+        beginning(start, CLASSES, 1, registered())
+    assert refused.value.errors[0]["pointer"] == "/start/arguments"
