@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from multav.attacks.catalogue import parse_attack
+from multav.clip_attack import craft
 from multav.errors import Cancelled
 from multav.training.look import Look, look
 from tests.multav.training.small_trainings import ATTACK, Small, clips_of
@@ -111,6 +112,22 @@ def test_accuracies_are_those_of_independent_loops(attacks: tuple[dict[str, Any]
     assert found.robust_accuracy == float(robust.double().mean())
     assert found.loss == pytest.approx(float(loss), rel=1e-5)
     assert not attacks or 0.1 < found.robust_accuracy < 0.7
+
+
+def test_a_clip_that_is_misread_on_the_way_is_not_robust() -> None:
+    class Valley(nn.Module):
+        """Misreads clips whose mean is near a half, and is the surer of others the further they are from it."""
+
+        def forward(self, clips: Tensor) -> Tensor:
+            right = 1000 * (clips.mean(dim=(1, 2, 3, 4)) - 0.5) ** 2 - 0.4
+            return torch.stack([right, torch.zeros_like(right)], 1)
+
+    clips, labels = torch.full((2, 3, 4, 12, 12), 0.45), torch.zeros(2, dtype=torch.int64)
+    # To 0.51 and back again.
+    attack = ADD | {"epsilon": 0.06, "step_size": 0.06, "steps": 2}
+    assert craft(Valley(), clips, labels, parse_attack(attack)).logits.argmax(1).tolist() == [0, 0]
+    found = looked(Valley(), Shown(clips, labels, (0, 1)).batches(2), attack)
+    assert (found.clean_accuracy, found.robust_accuracy) == (1.0, 0.0)
 
 
 def test_several_attacks_are_the_worst_of_each_clip() -> None:
