@@ -20,6 +20,7 @@ from multav.training.draws import generator_of
 from multav.video.limits import Limits
 
 _BATCHES_AHEAD: Final = 3
+_MOST_BYTES_AHEAD: Final = 2**29
 
 
 @dataclass
@@ -50,12 +51,18 @@ class Batches:
             self.limits,
             cache=self.source,
             workers=self.decoders,
-            ahead=_BATCHES_AHEAD * size,
+            ahead=self._ahead(size),
             check=self.check,
         )
         with closing(loaded):
             while pairs := self._next(loaded, size):
                 yield self._batch(pairs)
+
+    def _ahead(self, size: int) -> int:
+        """Clips that are made before they are wanted: some batches, as far as memory is meant for it."""
+        geometry = self.geometry
+        one = 3 * geometry.frames * geometry.height * geometry.width
+        return max(self.decoders, min(_BATCHES_AHEAD * size, _MOST_BYTES_AHEAD // one))
 
     def _next(
         self, loaded: Iterator[tuple[ListedVideo, LoadedClip | BadVideo]], size: int

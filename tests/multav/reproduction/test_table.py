@@ -1,0 +1,65 @@
+"""The table that a run gives, from answers that are made up."""
+
+import numpy as np
+import pytest
+
+from multav.reproduction.plan import MULTIPLICATIVE, PlannedModel, planned_models
+from multav.reproduction.run import Measured
+from multav.reproduction.scales import small_scale
+from multav.reproduction.table import gaps, markdown
+from multav.statistics.rates import rate
+
+CLIPS = 400
+
+
+def measured(share: dict[str, float], seed: int = 0) -> list[Measured]:
+    """Every model of the small table, right about a share of the clips that its row says."""
+    draw = np.random.default_rng(seed)
+
+    def of(model: PlannedModel) -> Measured:
+        right = {
+            f"{MULTIPLICATIVE[column]}@1": draw.random(CLIPS) < share[model.row]
+            for column in model.audited_columns
+        }
+        return Measured(model, {"clean": draw.random(CLIPS) < 0.9, **right}, {}, {})
+
+    return [of(model) for model in planned_models(small_scale())]
+
+
+def test_a_gap_is_found_where_it_is_and_not_where_it_is_not() -> None:
+    found = measured({"clean": 0.05, "mult": 0.6, "add": 0.4, "matched": 0.6})
+    add, matched = gaps(found), gaps(found, "matched")
+    assert len(add) == 3 * 3 + 3 * 4
+    assert len(matched) == 9
+    assert all(gap.significant and gap.found.difference == pytest.approx(-0.2, abs=0.12) for gap in add)
+    assert not any(gap.significant for gap in matched)
+    text = markdown(found)
+    assert "shows in 21 of 21 comparisons, beyond chance in 21; the opposite is beyond chance in 0." in text
+    assert "[47.00]" in text
+    assert "| -5.39 |" in text
+
+
+def test_figures_are_counts_with_wilsons_interval() -> None:
+    found = measured({"clean": 0.05, "mult": 0.6, "add": 0.4, "matched": 0.6})
+    first = next(each for each in found if (each.planned.row, each.planned.column) == ("mult", "linf"))
+    count = int(first.under("multav-linf").sum())
+    low, high = rate(count, CLIPS).low, rate(count, CLIPS).high
+    assert low is not None
+    assert high is not None
+    assert f"{100 * count / CLIPS:.1f} ({100 * low:.1f} to {100 * high:.1f}) [47.00]" in markdown(found)
+
+
+def test_seeds_are_compared_with_their_own_twins() -> None:
+    found = measured({"clean": 0.05, "mult": 0.6, "add": 0.4, "matched": 0.6})
+    third = next(gap for gap in gaps(found) if (gap.network, gap.column, gap.seed) == ("r18", "linf", 3))
+    one, other = (
+        next(
+            each.under("multav-linf")
+            for each in found
+            if (each.planned.network, each.planned.row, each.planned.column, each.planned.seed)
+            == ("r18", row, "linf", 3)
+        )
+        for row in ("mult", "add")
+    )
+    assert third.found.only_second == int((one & ~other).sum())
+    assert third.found.only_first == int((other & ~one).sum())
