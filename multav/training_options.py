@@ -70,7 +70,8 @@ def _add_start(group: argparse._ArgumentGroup) -> None:
         action="append",
         type=setting,
         metavar="NAME=VALUE",
-        help="an argument of the architecture; repeatable (default: the architecture's own)",
+        help="an argument of the architecture, or beside --model one in which the network is to differ; repeatable "
+        "(default: the architecture's or the model's own)",
     )
     for name, what in (
         ("frames", "pictures of a clip"),
