@@ -27,19 +27,20 @@ def add_reproduce(command: argparse.ArgumentParser) -> None:
     size.add_argument(
         "--small",
         action="store_true",
-        help="networks of a quarter's width on the built-in clips: 54 models, the l-inf column with 3 seeds each",
+        help="networks of a quarter's width on the built-in clips: 54 models, the l-inf column with 3 seeds "
+        "each (default: name this or --data)",
     )
     size.add_argument(
         "--data",
         type=Path,
         metavar="FOLDER",
-        help="UCF101 with its official lists: 33 models at the paper's scale",
+        help="UCF101 with its official lists: 33 models at the paper's scale (default: name this or --small)",
     )
     command.add_argument(
         "--kinetics",
         metavar="NAME_OR_FILE",
         help="with --data: what every model starts from, a registered model or a checkpoint to be registered "
-        "(the paper: resnet-18-kinetics.pth)",
+        "(the paper: resnet-18-kinetics.pth; no default)",
     )
     command.add_argument(
         "--to",

@@ -169,9 +169,9 @@ class TrainingRequest(_Part):
     method: Literal["madry", "trades", "fast", "free"] = Field(
         "madry",
         description="madry: the loss of adversarial clips alone; trades: the clean loss, and beta times how far the "
-        "adversarial answer (to clips that the attack's own loss made) is from the clean one; fast: one step of 1.25 times "
-        "the bound from a random start; free: "
-        "each batch is trained on several times, and each time the perturbation takes one step",
+        "answer to adversarial clips (which the attack's own loss makes) is from the clean one; fast: one step of 1.25 "
+        "times the bound from a random start; free: each batch is trained on several times, and each time the "
+        "perturbation takes one step",
     )
     clean_fraction: Annotated[float, Field(strict=True, ge=0, lt=1)] = Field(
         0.0, description="share of each batch that stays clean"
