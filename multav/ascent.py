@@ -48,19 +48,22 @@ def ascend(
     first_sample: int | Sequence[int] = 0,
     on_step: Callable[[int], None] | None = None,
     region: Region | None = None,
+    look_at_end: bool = True,
 ) -> Ascent:
     """Climb `objective` (descend it, if `attack.targeted`) from `clips`, within the bound and region of `attack`.
 
     `clips` (B, 3, T, H, W) float in [0, 1] are left as they are. Sample i of the batch draws its random numbers
     from (seed, first_sample + i), or from (seed, first_sample[i]). `on_step` hears of each step before it is taken
-    and may raise. `region` takes the place of the attack's own.
+    and may raise. `region` takes the place of the attack's own. Without `look_at_end` an attack that has nothing to
+    choose from does not ask what the model says of its result: logits and last losses are those before the last step.
     """
     clean = clips.contiguous()
     draws = Draws(clean, seed=seed, first_sample=first_sample)
     goal: Objective = Descent(objective) if attack.targeted else objective
     goals = goal.rivals(clean, attack.target_classes) if attack.loss == "dlr-targeted" else (goal,)
+    chooses = len(goals) * attack.restarts > 1 or getattr(attack, "early_stop", False)
     runs = (
-        _run(each, clean, attack, region or attack.region, draws, on_step)
+        _run(each, clean, attack, region or attack.region, draws, on_step, look_at_end or chooses)
         for each in goals
         for _ in range(attack.restarts)
     )
@@ -75,6 +78,7 @@ def _run(
     region: Region,
     draws: Draws,
     on_step: Callable[[int], None] | None,
+    look_at_end: bool,
 ) -> Ascent:
     """One search from one start."""
     mask = region.place(clean, draws, goal)
@@ -86,7 +90,7 @@ def _run(
     if isinstance(attack, AdaptiveAttack):
         found = adaptive_search(goal, start, attack, on_step)
     elif isinstance(attack, FixedStepAttack):
-        found = gradient_loop(goal, start, attack, on_step)
+        found = gradient_loop(goal, start, attack, on_step, look_at_end=look_at_end)
     else:
         raise TypeError(f"no search is known for {type(attack).__name__}")
     return Ascent(found.clips, found.logits, found.losses, mask, found.gradients)

@@ -42,6 +42,7 @@ def craft(
     first_sample: int | Sequence[int] = 0,
     precision: Precision = "float32",
     on_step: Callable[[int], None] | None = None,
+    look_at_end: bool = True,
 ) -> Crafted:
     """Adversarial versions of `clips` against `model`.
 
@@ -51,7 +52,8 @@ def craft(
     the perturbation keeps theirs. `labels` int64 (B,) are the true classes, or with `attack.targeted` the
     classes to reach. Random draws depend on `seed` and `first_sample` + the index in the batch alone (or, with one
     number for each clip, on its own), so results do not depend on how clips are split into batches. `on_step(step)` is
-    called before each step and may raise.
+    called before each step and may raise. Without `look_at_end` the model is not asked about the result where the
+    attack does not need it: logits and last losses are then those before the last step, and a forward pass is saved.
 
     With `precision` "bfloat16", or "auto" on a processor that multiplies it natively, gradients are computed in it;
     the logits and the last losses are those of the model's own precision all the same. Where memory is short, clips
@@ -80,8 +82,9 @@ def craft(
             seed=seed,
             first_sample=first_sample,
             on_step=on_step,
+            look_at_end=look_at_end,
         )
-        if autocast is not None and not attack.ends_with_a_score:
+        if autocast is not None and look_at_end and not attack.ends_with_a_score:
             last, logits = loss.score(ascent.clips, labels)
             ascent = replace(ascent, logits=logits, losses=torch.cat([ascent.losses[:-1], last[None]]))
     mask = ascent.mask

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from multav.attacks.fixed_step_attack import FixedStepAttack
-from multav.objective import Objective
+from multav.objective import Evaluation, Objective
 from multav.pieces import move
 
 
@@ -39,9 +39,17 @@ class Found:
 
 
 def gradient_loop(
-    goal: Objective, start: Start, attack: FixedStepAttack, on_step: Callable[[int], None] | None
+    goal: Objective,
+    start: Start,
+    attack: FixedStepAttack,
+    on_step: Callable[[int], None] | None,
+    *,
+    look_at_end: bool = True,
 ) -> Found:
-    """Climb `goal` from `start`; `on_step` hears of each step before it is taken and may raise."""
+    """Climb `goal` from `start`; `on_step` hears of each step before it is taken and may raise.
+
+    Without `look_at_end` logits and last losses are those before the last step: a forward pass less.
+    """
     climb = _Climb(goal, start.clips, start.origin, start.mask)
     trace: list[Tensor] = []
     for step in range(attack.steps):
@@ -62,7 +70,7 @@ def gradient_loop(
         gradient = climb.direction(gradient.contiguous(), attack.momentum)
         along = partial(attack.step, share=attack.share(step))
         move(attack, along, climb.clips, gradient, climb.origin, climb.mask)
-    return climb.found(trace, attack.steps)
+    return climb.found(trace, attack.steps, None if look_at_end else evaluation)
 
 
 class _Climb:
@@ -104,10 +112,12 @@ class _Climb:
             self._memory = torch.zeros_like(gradient)
         return self._memory.mul_(momentum).add_(gradient).clone()
 
-    def found(self, trace: list[Tensor], steps: int) -> Found:
-        """The end of all samples."""
+    def found(self, trace: list[Tensor], steps: int, before: Evaluation | None) -> Found:
+        """The end of all samples: of those that are climbing still as it was said `before`, or as it is asked now."""
         if len(self.rows):
-            last, logits = self.goal.score(self.clips)
+            last, logits = (
+                self.goal.score(self.clips) if before is None else (trace[-1][self.rows], before.logits)
+            )
             trace.append(self.in_batch(last, trace))
             if not self._left:
                 return Found(self.clips, logits, torch.stack(trace), self.spent)

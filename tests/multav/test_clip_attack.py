@@ -355,3 +355,15 @@ def test_a_model_elsewhere_or_with_other_answers_is_refused(tiny_net: nn.Module)
     with pytest.raises(TypeError, match="parse_attack"):
         craft(tiny_net, clips, labels, {"kind": "multav-linf"})  # type: ignore[arg-type]
     assert tiny_net.training
+
+
+@pytest.mark.parametrize("kind", ["multav-linf", "pgd-l2", "roa", "apgd-ratio"])
+def test_without_a_look_at_the_end_the_clips_are_the_same(kind: str, tiny_net: nn.Module) -> None:
+    clips, net = random_clips(), tiny_net.double()
+    labels, attack = labels_for(clips), small(kind)
+    seen, blind = (craft(net, clips.double(), labels, attack, look_at_end=look) for look in (True, False))
+    assert torch.equal(seen.clips, blind.clips)
+    assert seen.losses.shape == blind.losses.shape
+    if kind != "apgd-ratio":
+        assert torch.equal(blind.losses[-1], blind.losses[-2])
+        assert not torch.equal(seen.losses[-1], seen.losses[-2])
