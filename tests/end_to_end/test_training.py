@@ -25,14 +25,14 @@ SMALL: dict[str, Any] = {
         "geometry": GEOMETRY,
     },
     "dataset": "camera-motion-train",
-    "subset": {"count": 200},
+    "subset": {"count": 80},
     "attack": {"kind": "multav-linf", "steps": 2},
     "batch_size": 8,
     "steps": 60,
     "optimiser": {"kind": "adamw"},
     "schedule": {"kind": "cosine", "warm_up": 0.2},
-    "validation": {"dataset": "camera-motion", "clips": 20, "every_epochs": 1},
-    "checkpoint_minutes": 0.01,
+    "validation": {"dataset": "camera-motion", "clips": 20, "every_epochs": 3},
+    "checkpoint_minutes": 0.02,
     "audit": False,
 }
 LONG = {**SMALL, "steps": 100_000}
@@ -92,7 +92,7 @@ def assert_whole(stack: Any, job: dict[str, Any], steps: int, folder: Path) -> d
 
 def test_a_training_over_http(stack: Any, tmp_path: Path) -> None:
     cost = stack.client.estimate_training(SMALL)
-    assert (cost["train_clips"], cost["validation_clips"], cost["steps"]) == (200, 20, 60)
+    assert (cost["train_clips"], cost["validation_clips"], cost["steps"]) == (80, 20, 60)
     body = {**SMALL, "name": "small-hardened", "audit": True}
     job = stack.client.train(body, key="a training")
     assert stack.client.train(body, key="a training")["id"] == job["id"]
@@ -138,15 +138,15 @@ def kill_worker(stack: Any, job_id: str) -> None:
 
 
 def test_a_killed_worker_costs_no_step(stack: Any, wait_for: Any, tmp_path: Path) -> None:
-    whole = stack.finished(stack.client.train({**SMALL, "steps": 200, "name": "unbroken"})["id"])
-    job_id = stack.client.train({**SMALL, "steps": 200, "name": "broken"})["id"]
+    whole = stack.finished(stack.client.train({**SMALL, "steps": 100, "name": "unbroken"})["id"])
+    job_id = stack.client.train({**SMALL, "steps": 100, "name": "broken"})["id"]
     for _ in range(2):
         step = checkpoint_step(stack, job_id)
         wait_for("another checkpoint", lambda after=step: checkpoint_step(stack, job_id) > after)
         kill_worker(stack, job_id)
     job = stack.finished(job_id)
     assert stack.causes(job_id).count("worker_lost") >= 1, "the training was over: it proves nothing"
-    files = assert_whole(stack, job, 200, tmp_path / "broken")
+    files = assert_whole(stack, job, 100, tmp_path / "broken")
     unbroken = load(fetched(stack, whole, tmp_path)).backbone.state_dict()
     broken = load(files["model"]).backbone.state_dict()
     assert all(unbroken[name].equal(broken[name]) for name in unbroken), "it went on bit by bit"
@@ -190,15 +190,10 @@ def test_a_training_rests_goes_on_and_is_cancelled(stack: Any, wait_for: Any, tm
     assert cancelled_at >= resting + 10
     stack.client.resume(job_id)
     until_step(stack, wait_for, job_id, cancelled_at + 5)
-    assert [step for step in steps_of(stack, job_id) if step > cancelled_at]
     stack.client.cancel(job_id)
     assert stack.finished(job_id)["state"] == "cancelled"
     assert httpx.delete(f"{stack.address}/v1/jobs/{job_id}", timeout=10).status_code == 204
     assert httpx.get(f"{stack.address}/v1/models/resting", timeout=10).status_code == 404
-
-
-def steps_of(stack: Any, job_id: str) -> list[int]:
-    return [point["step"] for point in curve(stack, job_id, series="step")]
 
 
 @pytest.fixture
@@ -255,7 +250,7 @@ def test_a_name_that_was_taken_meanwhile(stack: Any, wait_for: Any, tmp_path: Pa
 def test_a_training_on_postgresql(own_stack: Any, postgresql: str, wait_for: Any, tmp_path: Path) -> None:
     own_stack.settings = {"DATABASE_URL": postgresql, "CONCURRENCY": "2"}
     own_stack.start()
-    job_id = own_stack.client.train({**SMALL, "steps": 150, "name": "on-postgresql"})["id"]
+    job_id = own_stack.client.train({**SMALL, "steps": 90, "name": "on-postgresql"})["id"]
     wait_for("a checkpoint", lambda: checkpoint_step(own_stack, job_id) > 0)
     kill_worker(own_stack, job_id)
-    assert_whole(own_stack, own_stack.finished(job_id), 150, tmp_path / "files")
+    assert_whole(own_stack, own_stack.finished(job_id), 90, tmp_path / "files")

@@ -21,6 +21,7 @@ from models.pixel_classifier import PixelClassifier
 from multav.audits.request import PRIORITIES
 from multav.errors import Cancelled, Conflict, MultavError, NotFound
 from multav.model_card import read_card
+from multav.progress import Progress
 from multav.training import checkpoint as checkpoints
 from multav.training.audit_after import audit_request, audited_on, why_no_audit
 from multav.training.curve import CurvePoint
@@ -56,6 +57,8 @@ def run_training(running: "RunningJob", process: "WorkerProcess") -> dict[str, A
     else:
         with process.folders.open() as folder:
             result = _Training(running, process, request, folder).run(None if kept is None else kept.blob_id)
+    # What was done by an attempt before has no progress of this one.
+    running.report(Progress(result["steps"], result["steps"], "steps", 0.0))
     _hand_out(running, str(request.name), result)
     return result
 
