@@ -6,6 +6,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from multav.attacks.budget import with_budget, with_fields
 from multav.attacks.catalogue import AnyAttack
@@ -40,7 +41,7 @@ class Adversary:
         the mode it was in (paper-facts E2). `on_step` is called before each step of an attack and may raise.
         """
         attacks = self.attacks_at(step)
-        clean = round(self.request.clean_fraction * len(clips))
+        clean = self.left_clean(len(clips))
         if not attacks or clean == len(clips):
             return clips
         best: Tensor | None = None
@@ -58,7 +59,8 @@ class Adversary:
                 # Several are compared by what they end with.
                 look_at_end=len(attacks) > 1,
             )
-            losses = made.losses[-1]
+            # Not the attacks' own losses: those of different kinds cannot be compared.
+            losses = functional.cross_entropy(made.logits.float(), labels[clean:], reduction="none")
             if best is None or highest is None:
                 best, highest = made.clips, losses
             else:
@@ -67,6 +69,10 @@ class Adversary:
                 highest = torch.where(worse, losses, highest)
         assert best is not None, "there is an attack"
         return torch.cat([clips[:clean], best]) if clean else best
+
+    def left_clean(self, clips: int) -> int:
+        """How many of a batch of so many clips, from its first, are not attacked."""
+        return round(self.request.clean_fraction * clips)
 
     def attacks_at(self, step: int) -> tuple[AnyAttack, ...]:
         """The attacks that step number `step` meets, with the budget that they have there."""
@@ -97,4 +103,4 @@ def _single_step(attack: AnyAttack) -> AnyAttack:
     whole = attack.epsilon if linf else attack.rule.radius(attack.epsilon)
     most = 1.0 if linf and attack.rule.name == "additive" else 1e6
     step_size = min(attack.rule.part(whole, _FAST_STEP), most)
-    return with_fields(attack, steps=1, random_start=True, step_size=step_size)
+    return with_fields(attack, steps=1, restarts=1, random_start=True, step_size=step_size)

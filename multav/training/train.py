@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from multav.datasets.decode_ahead import ClipSource
 from multav.datasets.listing import ListedVideo
-from multav.errors import BadDataset, Cancelled, Interrupted
+from multav.errors import BadCheckpoint, BadDataset, Cancelled, Interrupted
 from multav.geometry import InputGeometry
 from multav.progress import Progress
 from multav.training import checkpoint
@@ -118,13 +118,20 @@ def train(
         model, request, videos, batches, checkpoint_at, on_checkpoint, on_point, on_progress, check
     )
     if resume_from is not None:
-        training.restore(checkpoint.read(resume_from))
+        _restore(training, checkpoint.read(resume_from))
     try:
         return training.run()
     except (Interrupted, Cancelled):
         # `check` is never called in the middle of a step.
         training.save()
         raise
+
+
+def _restore(training: "_Training", kept: Checkpoint) -> None:
+    try:
+        training.restore(kept)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise BadCheckpoint(f"the checkpoint is of another training: {error!r:.300}") from error
 
 
 class _Training:

@@ -44,7 +44,8 @@ class Trainer:
     """Trains `model` (pixels in [0, 1] to logits) in place, in float32 weights, on the device that it is on.
 
     A training takes `steps` steps, `steps_per_epoch` of them to an epoch. `check` is called before each step of an
-    attack and may raise; nothing of a step has been done then that `state` does not know.
+    attack and may raise; nothing of a step has been done then that `state` does not know. Between the replays of free
+    training, whose perturbation is no part of the state, it is not called.
     """
 
     def __init__(
@@ -130,14 +131,19 @@ class Trainer:
         return self._stepped(loss, right, len(labels))
 
     def _smaller_pieces(self, clips: int) -> None:
-        if clips // (2 * self.pieces) < _FEWEST_CLIPS:
+        pieces, most = self._pieces_of(clips), clips // _FEWEST_CLIPS
+        if pieces >= most:
             raise OutOfMemory(
-                f"a piece of {-(-clips // self.pieces)} clips does not fit into memory: take smaller clips or a "
-                "smaller network"
+                f"a piece of {-(-clips // pieces)} clips does not fit into memory: take smaller clips or a smaller "
+                "network"
             )
-        self.pieces *= 2
+        self.pieces = min(2 * pieces, most)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    def _pieces_of(self, clips: int) -> int:
+        """How many pieces so many clips are taken in: bad videos may leave too few for all."""
+        return max(1, min(self.pieces, clips // _FEWEST_CLIPS))
 
     def _accumulate(self, clean: Tensor, adversarial: Tensor, labels: Tensor) -> tuple[float, int]:
         """Gradients of the mean loss by the weights; that loss, and how many clips are read right."""
@@ -145,7 +151,7 @@ class Trainer:
         adversarial.grad = None
         loss, right = 0.0, 0
         with self._training():
-            for piece in torch.arange(len(labels)).tensor_split(self.pieces):
+            for piece in torch.arange(len(labels)).tensor_split(self._pieces_of(len(labels))):
                 part = slice(int(piece[0]), int(piece[-1]) + 1)
                 with self._precision():
                     losses, logits = training_loss(
@@ -163,9 +169,8 @@ class Trainer:
         The perturbation begins anew with each batch, so that a batch needs nothing of the one before.
         """
         found = []
-        adversarial = clips.clone()
+        adversarial, clean = clips.clone(), self._adversary.left_clean(len(clips))
         for _ in range(min(self.request.replays, self.steps - self.step)):
-            self._check()
             (attack,) = self._adversary.attacks_at(self.step)
             leaf = adversarial.detach().requires_grad_()
             found.append(self._descend(clips, leaf, labels))
@@ -173,6 +178,7 @@ class Trainer:
             assert isinstance(attack, FixedStepAttack), "the request says so"
             adversarial = adversarial.clone()
             move(attack, attack.step, adversarial, leaf.grad.contiguous(), clips, None)
+            adversarial[:clean] = clips[:clean]
         return found
 
     def _stepped(self, loss: float, right: int, clips: int) -> Stepped:

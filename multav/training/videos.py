@@ -39,12 +39,18 @@ def training_videos(
     classes = listing.classes
     if chosen.classes is not None:
         classes = tuple(name for name in listing.classes if name in chosen.classes)
+    if len(classes) < 2:
+        raise _refusal("/subset/classes", "a classifier tells at least two classes apart: name more")
     train = _relabelled(drawn, listing.classes, classes)
     if validation is None:
         aside = _groups_aside(train, request.validation.share, request.seed)
         looked_at = [video for video in train if video.group in aside]
         train = [video for video in train if video.group not in aside]
         words = f"{request.validation.share:.0%} of the videos of {request.dataset}, set aside by group"
+        unseen = sorted({video.label for video in train} - {video.label for video in looked_at})
+        if unseen:
+            named = ", ".join(classes[label] for label in unseen[:8])
+            words += f"; none of {named}, with too few groups"
         if not train or not looked_at:
             raise _refusal(
                 "/validation",
@@ -57,7 +63,12 @@ def training_videos(
                 "/validation/dataset", f"it lacks classes of the training: {', '.join(missing[:8])}"
             )
         looked_at = _relabelled(validation.videos, validation.classes, classes)
+        if not looked_at:
+            raise _refusal("/validation/dataset", "it has no video of the classes of the training")
+        _refuse_shared(train, looked_at)
         words = f"dataset {request.validation.dataset}, which is not trained on"
+    if len(train) < 2:
+        raise _refusal("/subset", f"{len(train)} of the videos would be trained on: at least two videos are needed")
     looked_at = _stratified(classes, looked_at, request.validation.clips, request.seed)
     words = (
         f"{len(looked_at)} clips: {words}" if request.select == "best" else "nothing: the last one is kept"
@@ -74,21 +85,40 @@ def _relabelled(
 
 
 def _groups_aside(videos: Sequence[ListedVideo], share: float, seed: int) -> Collection[str]:
-    """Groups that hold about `share` of each class's videos; at least one group of a class stays."""
+    """Groups that hold about `share` of each class's videos; of every class, at least one group stays.
+
+    A group may have videos of several classes, as a film has.
+    """
     by_class: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    labels: dict[str, set[int]] = defaultdict(set)
     for video in videos:
         by_class[video.label][video.group] += 1
+        labels[video.group].add(video.label)
     aside: set[str] = set()
+    left = {label: len(groups) for label, groups in by_class.items()}
     for label, groups in sorted(by_class.items()):
         wanted = share * sum(groups.values())
         taken = sum(count for group, count in groups.items() if group in aside)
         candidates = sorted(group for group in groups if group not in aside)
         random.Random(f"{seed}:{label}").shuffle(candidates)
-        while len(candidates) > 1 and taken < wanted:
+        while candidates and taken < wanted:
             group = candidates.pop()
+            if any(left[each] == 1 for each in labels[group]):
+                continue
             aside.add(group)
             taken += groups[group]
+            for each in labels[group]:
+                left[each] -= 1
     return aside
+
+
+def _refuse_shared(train: Sequence[ListedVideo], looked_at: Sequence[ListedVideo]) -> None:
+    """Two datasets may list the same files."""
+    files = {video.path for video in train if video.path is not None}
+    shared = [video.name for video in looked_at if video.path in files]
+    if shared:
+        count = f"{len(shared)} of its videos {'is' if len(shared) == 1 else 'are'}"
+        raise _refusal("/validation/dataset", f"{count} trained on, such as {shared[0]}")
 
 
 def _stratified(

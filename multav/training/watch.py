@@ -11,6 +11,8 @@ from multav.errors import TrainingDiverged
 _REMEMBERED: Final = 50
 _FEWEST: Final = 10
 _EXPLODES: Final = 1000.0
+# A network that knows its clips has next to no gradient; that one is a thousand times as long then says nothing.
+_SMALLEST_USUAL: Final = 1e-2
 _IN_A_ROW: Final = 3
 _ADVICE: Final = (
     "take a smaller learning rate, a warm-up (schedule.warm_up), a gradient_norm that cuts gradients, or a ramp of the "
@@ -33,7 +35,7 @@ class Watch:
             if not math.isfinite(value):
                 raise TrainingDiverged(f"{name} is {value} at step {step + 1}: {_ADVICE}")
         usual = statistics.median(self.norms) if len(self.norms) >= _FEWEST else math.inf
-        self.wild = self.wild + 1 if norm > _EXPLODES * max(usual, 1e-12) else 0
+        self.wild = self.wild + 1 if norm > _EXPLODES * max(usual, _SMALLEST_USUAL) else 0
         if self.wild >= _IN_A_ROW:
             raise TrainingDiverged(
                 f"gradients explode: at step {step + 1} their length is {norm:.3g} where {usual:.3g} was usual: "
