@@ -26,7 +26,10 @@ def shared_network(model: nn.Module) -> DistributedDataParallel:
         network,
         device_ids=[device] if device.type == "cuda" else None,
         # They are equal on all ranks: weights and statistics move together.
-        broadcast_buffers=False,
+        forward_sync_buffers=False,
+        # Otherwise gradients are laid out anew after the first step, and of more than two ranks then added in another
+        # order: a training that goes on would round differently. On GPUs speed counts for more.
+        find_unused_parameters=device.type == "cpu",
     )
 
 

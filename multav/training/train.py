@@ -30,7 +30,7 @@ from multav.training.videos import TrainingVideos
 from multav.video.limits import Limits
 
 KEPT_CLIPS_BYTES: Final = 2**30
-"""Decoded clips that a training keeps in memory."""
+"""Decoded clips that a training keeps in memory, all ranks together."""
 
 _POINTS: Final = 500
 _LOOKED_TOGETHER: Final = 16
@@ -110,12 +110,13 @@ def train(
 
     Raises `TrainingDiverged`, `OutOfMemory`, `BadDataset` where most videos give no clip, `BadCheckpoint`.
     """
+    ranks = ranks or Ranks()
     device = next(model.parameters()).device
     batches = Batches(
         geometry,
         request.recipe,
         limits,
-        MemoryCache(cache, KEPT_CLIPS_BYTES),
+        MemoryCache(cache, KEPT_CLIPS_BYTES // ranks.size),
         decoders,
         device,
         check,
@@ -130,7 +131,7 @@ def train(
         on_point,
         on_progress,
         check,
-        ranks or Ranks(),
+        ranks,
     )
     if resume_from is not None:
         _restore(training, checkpoint.read(resume_from))

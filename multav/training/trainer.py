@@ -156,7 +156,8 @@ class Trainer:
         pieces = self._pieces_of(part.fewest)
         raise OutOfMemory(
             f"a piece of {-(-len(part.places) // pieces)} clips does not fit into the memory of one of "
-            f"{self._ranks.size} devices: take more than {pieces} for accumulation, a smaller batch_size or smaller clips"
+            f"{self._ranks.size} devices: take more than {pieces} for accumulation, a smaller batch_size or "
+            "smaller clips"
         )
 
     def _smaller_pieces(self, clips: int) -> None:
