@@ -9,7 +9,6 @@ the worker leaves within seconds instead of hours.
 
 # mypy: disable-error-code="untyped-decorator"
 
-import ctypes
 import logging
 import multiprocessing
 import os
@@ -28,6 +27,7 @@ from celery.signals import (
 from store.queue import TASK, celery_settings
 from store.settings import load_settings
 from worker.devices import pool_size
+from worker.die_with_parent import die_with_parent
 
 # Read when torch is loaded, in the children: threads that wait for each other sleep instead of spinning, because the
 # decoder and the encoder run beside them (2 to 100 times faster on a busy machine, no slower on an idle one).
@@ -41,7 +41,6 @@ app.conf.update(celery_settings(SETTINGS))
 # A child loads torch and the default model before it reports for work; a busy machine takes its time.
 app.conf.worker_proc_alive_timeout = 300.0
 
-_PR_SET_PDEATHSIG: Final = 1
 _log = logging.getLogger(__name__)
 
 
@@ -66,7 +65,7 @@ def _announce_shutdown(**_: Any) -> None:
 @worker_process_init.connect
 def _start_process(**_: Any) -> None:
     # A child whose parent was killed gets no more work, but would go on to hold its job and its memory.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    die_with_parent()
     from worker.process import WorkerProcess
 
     try:

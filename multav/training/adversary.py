@@ -11,6 +11,7 @@ from torch.nn import functional
 from multav.attacks.budget import with_budget, with_fields
 from multav.attacks.catalogue import AnyAttack
 from multav.clip_attack import craft
+from multav.training.batch_part import BatchPart
 from multav.training.draws import first_sample, generator_of
 from multav.training.request import Mixture, TrainingRequest
 
@@ -34,14 +35,19 @@ class Adversary:
         labels: Tensor,
         step: int,
         on_step: Callable[[int], None] | None = None,
+        part: BatchPart | None = None,
     ) -> Tensor:
         """Adversarial clips (B, 3, T, H, W) for step number `step`; the share that is to stay clean stays.
+
+        The clips are a `part` of the step's batch, or all of it.
 
         The model is attacked in eval mode with its weights of now and takes no parameter gradient; it is given back in
         the mode it was in (paper-facts E2). `on_step` is called before each step of an attack and may raise.
         """
         attacks = self.attacks_at(step)
-        clean = self.left_clean(len(clips))
+        part = part or BatchPart.all_of(len(clips))
+        clean = self.left_clean(part)
+        first = first_sample(step) - self._left_clean_of_all(part)
         if not attacks or clean == len(clips):
             return clips
         best: Tensor | None = None
@@ -53,7 +59,7 @@ class Adversary:
                 labels[clean:],
                 attack,
                 seed=self.request.seed,
-                first_sample=first_sample(step),
+                first_sample=[first + place for place in part.places[clean:]],
                 precision=self.request.precision,
                 on_step=on_step,
                 # Several are compared by what they end with.
@@ -70,9 +76,12 @@ class Adversary:
         assert best is not None, "there is an attack"
         return torch.cat([clips[:clean], best]) if clean else best
 
-    def left_clean(self, clips: int) -> int:
-        """How many of a batch of so many clips, from its first, are not attacked."""
-        return round(self.request.clean_fraction * clips)
+    def left_clean(self, part: BatchPart) -> int:
+        """How many clips of this part, from its first, are not attacked: the first ones of the whole batch."""
+        return part.before(self._left_clean_of_all(part))
+
+    def _left_clean_of_all(self, part: BatchPart) -> int:
+        return round(self.request.clean_fraction * part.whole)
 
     def attacks_at(self, step: int) -> tuple[AnyAttack, ...]:
         """The attacks that step number `step` meets, with the budget that they have there."""

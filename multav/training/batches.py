@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,6 +23,15 @@ _BATCHES_AHEAD: Final = 3
 _MOST_BYTES_AHEAD: Final = 2**29
 
 
+class Batch(NamedTuple):
+    """Clips (B, 3, T, H, W) in [0, 1], labels (B,), places in the listing, and places among the videos asked for."""
+
+    clips: Tensor
+    labels: Tensor
+    numbers: list[int]
+    places: list[int]
+
+
 @dataclass
 class Batches:
     """Where clips come from. `bad` collects, by name, what is wrong with videos that give none; `waited` seconds."""
@@ -37,10 +46,8 @@ class Batches:
     bad: dict[str, str] = field(default_factory=dict)
     waited: float = 0.0
 
-    def of(
-        self, videos: Iterable[ListedVideo], size: int
-    ) -> Generator[tuple[Tensor, Tensor, list[int]], None, None]:
-        """Batches of `size` videos, in their order: clips (B, 3, T, H, W) in [0, 1], labels (B,), places listed.
+    def of(self, videos: Iterable[ListedVideo], size: int) -> Generator[Batch, None, None]:
+        """Batches of `size` videos, in their order.
 
         Bad videos leave a gap, so that a batch may be smaller, and even empty. To be closed.
         """
@@ -72,27 +79,37 @@ class Batches:
         self.waited += time.monotonic() - started
         return pairs
 
-    def _batch(
-        self, pairs: Sequence[tuple[ListedVideo, LoadedClip | BadVideo]]
-    ) -> tuple[Tensor, Tensor, list[int]]:
+    def _batch(self, pairs: Sequence[tuple[ListedVideo, LoadedClip | BadVideo]]) -> Batch:
         kept: list[tuple[ListedVideo, Tensor]] = []
-        for video, clip in pairs:
+        places: list[int] = []
+        for place, (video, clip) in enumerate(pairs):
             if isinstance(clip, BadVideo):
                 self.bad[video.name] = clip.detail
             else:
                 # Of several windows the first: recipes of one window are asked for.
                 kept.append((video, clip.levels[0]))
+                places.append(place)
         labels = torch.tensor([video.label for video, _ in kept], dtype=torch.int64, device=self.device)
         if not kept:
-            return torch.empty(0, device=self.device), labels, []
+            return Batch(torch.empty(0, device=self.device), labels, [], [])
         levels = torch.stack([clip for _, clip in kept]).to(self.device)
-        return levels.float().div_(255), labels, [video.index for video, _ in kept]
+        return Batch(levels.float().div_(255), labels, [video.index for video, _ in kept], places)
 
 
 def training_order(
-    videos: Sequence[ListedVideo], *, batch: int, first_batch: int, batches: int, seed: int
+    videos: Sequence[ListedVideo],
+    *,
+    batch: int,
+    first_batch: int,
+    batches: int,
+    seed: int,
+    rank: int = 0,
+    ranks: int = 1,
 ) -> Iterator[ListedVideo]:
     """The videos of batches `first_batch` up to `batches` (not included), each of `batch` videos.
+
+    Of each batch every `ranks`-th from number `rank` on: then a piece of a batch is the same videos for any number of
+    ranks, where it can be divided by it.
 
     Every epoch goes through the videos in an order of its own; what is left of it behind the last whole batch is
     dropped (paper-facts E1).
@@ -105,5 +122,5 @@ def training_order(
         if epoch != drawn:
             order = torch.randperm(len(videos), generator=generator_of(seed, "order", epoch)).tolist()
             drawn = epoch
-        for index in order[place * batch : (place + 1) * batch]:
+        for index in order[place * batch : (place + 1) * batch][rank::ranks]:
             yield videos[index]

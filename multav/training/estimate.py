@@ -31,9 +31,13 @@ class TrainingEstimate(BaseModel):
     gradients: int = Field(
         description="gradient evaluations of a clip at most: those of attacks, of training passes and of looks"
     )
-    seconds: float | None = Field(description="of one worker, by the speed that was measured last")
+    seconds: float | None = Field(
+        description="of one worker, by the speed that was measured last; devices share the work evenly"
+    )
     measured_on: str | None = Field(description="kind of device that the speed was measured on")
-    memory_bytes: int = Field(description="of a batch and the network, roughly, if all fits at once")
+    memory_bytes: int = Field(
+        description="of a device's part of a batch and the network, roughly, if all fits at once"
+    )
     workers: int
     remarks: tuple[str, ...] = ()
 
@@ -77,9 +81,10 @@ def estimate(
         steps_per_epoch=length.steps_per_epoch,
         looks=looks,
         gradients=round(crafted + trained),
-        seconds=None if seconds is None else seconds * (crafted + TRAINING_PASS * trained),
+        seconds=None if seconds is None else seconds * (crafted + TRAINING_PASS * trained) / request.devices,
         measured_on=device,
-        memory_bytes=4 * copies * (parameters or 0) + length.batch * values * _KEPT_PER_VALUE,
+        memory_bytes=4 * copies * (parameters or 0)
+        + -(-length.batch // request.devices) * values * _KEPT_PER_VALUE,
         workers=workers,
         remarks=tuple(said),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -14,12 +15,42 @@ from multav.precision import Precision
 
 @dataclass(frozen=True)
 class Look:
-    """Of so many clips: shares read right, clean and at their worst under attack, and the mean clean cross-entropy."""
+    """Of so many clips: how many are read `right`, clean and at their worst under attack (`held`); `total_loss` is the
+    sum of clean cross-entropies.
+    """
 
     clips: int
-    clean_accuracy: float
-    robust_accuracy: float
-    loss: float
+    right: int
+    held: int
+    total_loss: float
+
+    @classmethod
+    def of_all(cls, looks: Iterable[Self]) -> Self | None:
+        """Several looks at different clips as one; None where there are none."""
+        found = list(looks)
+        if not found:
+            return None
+        return cls(
+            clips=sum(each.clips for each in found),
+            right=sum(each.right for each in found),
+            held=sum(each.held for each in found),
+            total_loss=sum(each.total_loss for each in found),
+        )
+
+    @property
+    def clean_accuracy(self) -> float:
+        """Share read right."""
+        return self.right / self.clips
+
+    @property
+    def robust_accuracy(self) -> float:
+        """Share read right whatever the attacks did."""
+        return self.held / self.clips
+
+    @property
+    def loss(self) -> float:
+        """Mean clean cross-entropy."""
+        return self.total_loss / self.clips
 
 
 def look(
@@ -62,7 +93,7 @@ def look(
         robust += int(left.sum())
     if not clips:
         return None
-    return Look(clips, clean / clips, robust / clips, loss / clips)
+    return Look(clips, clean, robust, loss)
 
 
 def _leaving_early(attack: AnyAttack) -> AnyAttack:

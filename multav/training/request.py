@@ -229,8 +229,10 @@ class TrainingRequest(_Part):
     checkpoint_minutes: Annotated[float, Field(strict=True, gt=0, le=1440)] = Field(
         5.0, description="minutes of work that a killed worker costs at most"
     )
-    devices: Annotated[int, Field(strict=True, ge=1, le=1)] = Field(
-        1, description="processing units that share the work"
+    devices: Annotated[int, Field(strict=True, ge=1, le=64)] = Field(
+        1,
+        description="GPUs of the worker's machine, or processor cores where it has none, that share every batch; the "
+        "batch divides by it",
     )
     audit: StrictBool = Field(
         True, description="audit the finished model on its validation clips, against what it was trained on"
@@ -307,8 +309,13 @@ class TrainingRequest(_Part):
         for pointer, attack in self.named_attacks:
             if attack.targeted:
                 refuse(f"{pointer}/targeted", "a training knows no class to reach: leave targeted out")
-        if self.accumulation > self.clips_per_step // 2:
-            refuse("/accumulation", f"pieces of less than 2 clips: at most {self.clips_per_step // 2}")
+        each = self.clips_per_step // self.devices
+        if self.clips_per_step % self.devices:
+            refuse("/devices", f"a batch of {self.clips_per_step} clips cannot be shared by {self.devices}")
+        elif each < 2:
+            refuse("/devices", f"less than 2 clips for each: at most {self.clips_per_step // 2}")
+        elif self.accumulation > each // 2:
+            refuse("/accumulation", f"pieces of less than 2 clips: at most {each // 2}")
         if self.validation.dataset == self.dataset:
             refuse(
                 "/validation/dataset",

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,23 +12,25 @@ from torch import Tensor, nn
 
 from multav.datasets.decode_ahead import ClipSource
 from multav.datasets.listing import ListedVideo
-from multav.errors import BadCheckpoint, BadDataset, Cancelled, Interrupted
+from multav.errors import BadCheckpoint, BadDataset, Cancelled, FieldError, Interrupted, InvalidSpec
 from multav.geometry import InputGeometry
 from multav.progress import Progress
 from multav.training import checkpoint
-from multav.training.batches import Batches, training_order
+from multav.training.batch_part import BatchPart
+from multav.training.batches import Batch, Batches, training_order
 from multav.training.checkpoint import Checkpoint
 from multav.training.curve import CurvePoint
 from multav.training.length import Length
 from multav.training.look import Look, look
 from multav.training.memory_cache import MemoryCache
+from multav.training.ranks import Ranks
 from multav.training.request import TrainingRequest
 from multav.training.trainer import Stepped, Trainer
 from multav.training.videos import TrainingVideos
 from multav.video.limits import Limits
 
 KEPT_CLIPS_BYTES: Final = 2**30
-"""Decoded clips that a training keeps in memory."""
+"""Decoded clips that a training keeps in memory, all ranks together."""
 
 _POINTS: Final = 500
 _LOOKED_TOGETHER: Final = 16
@@ -96,6 +98,7 @@ def train(
     on_point: Callable[[CurvePoint], None] = lambda _: None,
     on_progress: Callable[[Progress], None] = lambda _: None,
     check: Callable[[], None] = lambda: None,
+    ranks: Ranks | None = None,
 ) -> Trained:
     """Train `model`, pixels in [0, 1] to logits over `videos.classes`, in place on the device that it is on.
 
@@ -105,23 +108,37 @@ def train(
     would have had without the break, bit by bit on the same processor with as many threads; points of the curve behind
     the checkpoint come again.
 
+    Several `ranks` that each call this share every batch, and end with the same weights. The first one writes and is
+    called back. What `check` raises on any of them is raised on all, once each has come to the end of its crafting.
+
     Raises `TrainingDiverged`, `OutOfMemory`, `BadDataset` where most videos give no clip, `BadCheckpoint`.
     """
+    ranks = ranks or Ranks()
     device = next(model.parameters()).device
     batches = Batches(
         geometry,
         request.recipe,
         limits,
-        MemoryCache(cache, KEPT_CLIPS_BYTES),
+        MemoryCache(cache, KEPT_CLIPS_BYTES // ranks.size),
         decoders,
         device,
         check,
     )
     training = _Training(
-        model, request, videos, batches, checkpoint_at, on_checkpoint, on_point, on_progress, check
+        model,
+        request,
+        videos,
+        batches,
+        checkpoint_at,
+        on_checkpoint,
+        on_point,
+        on_progress,
+        check,
+        ranks,
     )
     if resume_from is not None:
         _restore(training, checkpoint.read(resume_from))
+    training.agree()
     try:
         return training.run()
     except (Interrupted, Cancelled):
@@ -149,19 +166,23 @@ class _Training:
         on_point: Callable[[CurvePoint], None],
         on_progress: Callable[[Progress], None],
         check: Callable[[], None],
+        ranks: Ranks,
     ) -> None:
+        self._ranks = ranks
         self._model, self._request, self._videos, self._batches = model, request, videos, batches
         # Videos of two datasets may have the same names.
         self._looked_at = replace(batches, bad={})
         self._checkpoint_at, self._on_checkpoint = checkpoint_at, on_checkpoint
         self._on_point, self._on_progress, self._check = on_point, on_progress, check
         self._length = Length.of(request, len(videos.train))
+        self._refuse_too_many_ranks()
         self._trainer = Trainer(
             model,
             request,
             steps=self._length.steps,
             steps_per_epoch=self._length.steps_per_epoch,
             check=check,
+            ranks=ranks,
         )
         # The weights that would be registered, apart from those that are trained.
         self._shown = copy.deepcopy(model)
@@ -192,7 +213,9 @@ class _Training:
         )
 
     def save(self) -> None:
-        """Write a checkpoint and hand it out."""
+        """Write a checkpoint and hand it out: the first rank does."""
+        if not self._ranks.is_first:
+            return
         tensors, rest = self._trainer.state()
         kept = {f"kept/{name}": tensor for name, tensor in self._kept.items()}
         everything = {
@@ -225,6 +248,12 @@ class _Training:
     def _bad_videos(self) -> dict[str, str]:
         return self._looked_at.bad | self._batches.bad
 
+    def agree(self) -> None:
+        """Refuse to go on where ranks begin at different steps."""
+        _, steps = self._ranks.together(lambda: (None, self._trainer.step))
+        if len(set(steps)) > 1:
+            raise BadCheckpoint(f"the devices read checkpoints of different steps: {sorted(set(steps))}")
+
     @property
     def _over(self) -> bool:
         patience = self._request.patience
@@ -239,23 +268,41 @@ class _Training:
             first_batch=trainer.step // length.steps_per_batch,
             batches=length.batches,
             seed=self._request.seed,
+            rank=self._ranks.rank,
+            ranks=self._ranks.size,
         )
-        with closing(self._batches.of(order, length.batch)) as source:
+        own = len(range(self._ranks.rank, length.batch, self._ranks.size))
+        with closing(self._batches.of(order, own)) as source:
             while not self._over:
                 started, waited = time.monotonic(), self._batches.waited
-                self._check()
-                clips, labels, _ = next(source)
+                batch, part = self._next(source)
                 self._refuse_mostly_bad()
-                if len(labels) < _FEWEST_CLIPS:
+                if part.whole < _FEWEST_CLIPS or not part.fewest:
                     trainer.skip(length.steps_per_batch)
                     found = []
                 else:
-                    found = trainer.train_on(clips, labels)
+                    found = trainer.train_on(batch.clips, batch.labels, part)
                 self._count(found, time.monotonic() - started, self._batches.waited - waited)
                 self._look_if_due()
                 self._report()
                 if time.monotonic() - self._saved >= 60 * self._request.checkpoint_minutes:
                     self.save()
+
+    def _next(self, source: Iterator[Batch]) -> tuple[Batch, BatchPart]:
+        """What this rank has of the next batch. All hear of the videos that gave no clip."""
+        rank, size = self._ranks.rank, self._ranks.size
+
+        def take() -> tuple[Batch, tuple[list[int], dict[str, str]]]:
+            self._check()
+            known = set(self._batches.bad)
+            batch = next(source)
+            fresh = {name: detail for name, detail in self._batches.bad.items() if name not in known}
+            return batch, ([rank + size * place for place in batch.places], fresh)
+
+        batch, told = self._ranks.together(take)
+        for _, fresh in told:
+            self._batches.bad.update(fresh)
+        return batch, BatchPart.of(rank, [places for places, _ in told])
 
     def _count(self, found: Sequence[Stepped], seconds: float, waited: float) -> None:
         """Add the steps of a batch to what is known of the course, and note a point now and then."""
@@ -271,7 +318,7 @@ class _Training:
         every = max(1, self._length.steps // _POINTS)
         before = trainer.step - len(found)
         if since.steps and (trainer.step // every > before // every or trainer.step == self._length.steps):
-            self._on_point(
+            self._say(
                 CurvePoint(
                     "step",
                     trainer.step,
@@ -328,18 +375,32 @@ class _Training:
         if better or self._request.select == "last":
             course.kept = point
             self._kept = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-        self._on_point(point)
+        self._say(point)
+
+    def _say(self, point: CurvePoint) -> None:
+        if self._ranks.is_first:
+            self._on_point(point)
 
     def _look(self, batches: Batches, videos: Sequence[ListedVideo]) -> Look | None:
-        with closing(batches.of(videos, _LOOKED_TOGETHER)) as source:
-            return look(
-                self._shown,
-                (batch for batch in source if len(batch[1])),
-                self._request.validation_attacks,
-                seed=self._request.seed,
-                precision=self._request.precision,
-                check=self._check,
-            )
+        """At all videos; each rank looks at its share of them."""
+
+        def look_at_share() -> tuple[None, tuple[dict[str, Any] | None, dict[str, str]]]:
+            own = videos[self._ranks.rank :: self._ranks.size]
+            with closing(batches.of(own, _LOOKED_TOGETHER)) as source:
+                found = look(
+                    self._shown,
+                    ((each.clips, each.labels, each.numbers) for each in source if each.numbers),
+                    self._request.validation_attacks,
+                    seed=self._request.seed,
+                    precision=self._request.precision,
+                    check=self._check,
+                )
+            return None, (None if found is None else asdict(found), batches.bad)
+
+        _, told = self._ranks.together(look_at_share)
+        for _, bad in told:
+            batches.bad.update(bad)
+        return Look.of_all(Look(**found) for found, _ in told if found is not None)
 
     def _refuse_mostly_bad(self) -> None:
         bad, names = self._batches.bad, len(self._videos.train)
@@ -347,11 +408,21 @@ class _Training:
             name, detail = next(iter(bad.items()))
             raise BadDataset(f"{len(bad)} of {names} videos give no clip, such as {name}: {detail}")
 
+    def _refuse_too_many_ranks(self) -> None:
+        size, batch = self._ranks.size, self._length.batch
+        if size > 1 and batch < _FEWEST_CLIPS * size:
+            detail = (
+                f"{len(self._videos.train)} videos make batches of {batch} clips, too few for {size} devices: ask for "
+                f"at most {max(1, batch // _FEWEST_CLIPS)}"
+            )
+            raise InvalidSpec(detail, errors=[FieldError(pointer="/devices", detail=detail)])
+
     def _report(self) -> None:
         step, steps = self._trainer.step, self._length.steps
         passed, taken = time.monotonic() - self._began, step - self._began_at
         left = passed / taken * (steps - step) if taken else None
-        self._on_progress(Progress(step, steps, "steps", left))
+        if self._ranks.is_first:
+            self._on_progress(Progress(step, steps, "steps", left))
 
     def _remarks(self) -> tuple[str, ...]:
         remarks = []

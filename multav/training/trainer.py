@@ -5,12 +5,13 @@ on exactly as that one would have.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from multav.attacks.fixed_step_attack import FixedStepAttack
 from multav.errors import OutOfMemory
@@ -20,9 +21,11 @@ from multav.precision import gradient_type
 from multav.training.adversary import Adversary
 from multav.training.augmentation import augmented
 from multav.training.average import Average
+from multav.training.batch_part import BatchPart
 from multav.training.draws import generator_of, seed_of
 from multav.training.losses import correct, training_loss
 from multav.training.optimisers import Sgd, rate_share
+from multav.training.ranks import Ranks
 from multav.training.request import TrainingRequest
 from multav.training.watch import Watch
 
@@ -45,7 +48,8 @@ class Trainer:
 
     A training takes `steps` steps, `steps_per_epoch` of them to an epoch. `check` is called before each step of an
     attack and may raise; nothing of a step has been done then that `state` does not know. Between the replays of free
-    training, whose perturbation is no part of the state, it is not called.
+    training, whose perturbation is no part of the state, it is not called. Of several `ranks` each has a trainer, is
+    given its part of every batch, and ends each step with the same state.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class Trainer:
         steps: int,
         steps_per_epoch: int,
         check: Callable[[], None] = lambda: None,
+        ranks: Ranks | None = None,
     ) -> None:
         self.model, self.request, self.steps = model, request, steps
         self.step = 0
@@ -63,28 +68,40 @@ class Trainer:
         self.average = None if request.average is None else Average(model, request.average)
         self._steps_per_epoch = steps_per_epoch
         self._check = check
+        self._ranks = ranks or Ranks()
         self._adversary = Adversary(request, steps)
         self._watch = Watch()
         self._parameters = [each for each in model.parameters() if each.requires_grad]
         self._optimiser = _optimiser(request, self._parameters)
         self._device = self._parameters[0].device
         model.eval()
+        self._network = self._ranks.network(model)
 
-    def train_on(self, clips: Tensor, labels: Tensor) -> list[Stepped]:
+    def train_on(self, clips: Tensor, labels: Tensor, part: BatchPart | None = None) -> list[Stepped]:
         """The steps of one batch: clips (B, 3, T, H, W) float32 in [0, 1] and labels int64 (B,), on the model's device.
+
+        They are a `part` of the batch that all ranks train on, or all of it.
 
         One step, or with free training as many as there are replays. Raises what `check` raises, `TrainingDiverged`,
         and `OutOfMemory` where not even pieces of two clips fit.
         """
+        part = part or BatchPart.all_of(len(clips))
         clips = augmented(
             clips,
             self.request.augmentation,
             generator_of(self.request.seed, "augmentation", self.step),
+            places=part.places,
+            whole=part.whole,
         )
         if self.request.method == "free":
-            return self._replays(clips, labels)
-        adversarial = self._adversary.craft(self.model, clips, labels, self.step, lambda _: self._check())
-        return [self._descend(clips, adversarial, labels)]
+            return self._replays(clips, labels, part)
+
+        def crafted() -> tuple[Tensor, None]:
+            made = self._adversary.craft(self.model, clips, labels, self.step, lambda _: self._check(), part)
+            return made, None
+
+        adversarial, _ = self._ranks.together(crafted)
+        return [self._descend(clips, adversarial, labels, part)]
 
     def skip(self, steps: int) -> None:
         """Count steps for which there were no clips."""
@@ -114,21 +131,34 @@ class Trainer:
         self.step, self.pieces = rest["step"], rest["pieces"]
         self._watch = Watch(**rest["watch"])
 
-    def _descend(self, clean: Tensor, adversarial: Tensor, labels: Tensor) -> Stepped:
+    def _descend(self, clean: Tensor, adversarial: Tensor, labels: Tensor, part: BatchPart) -> Stepped:
         """One step of the optimiser, in as many pieces as memory asks for."""
         while True:
             before = [buffer.clone() for buffer in self.model.buffers()]
             try:
-                loss, right = self._accumulate(clean, adversarial, labels)
+                loss, right = self._accumulate(clean, adversarial, labels, part)
                 break
             except (RuntimeError, MemoryError) as error:
                 if not was_refused(error):
                     raise
+                self._refuse_if_shared(part)
                 # What a piece has done already must not count twice.
                 for buffer, value in zip(self.model.buffers(), before, strict=True):
                     buffer.copy_(value)
                 self._smaller_pieces(len(labels))
-        return self._stepped(loss, right, len(labels))
+        _, all_told = self._ranks.together(lambda: (None, (loss, right)))
+        return self._stepped(sum(each[0] for each in all_told), sum(each[1] for each in all_told), part.whole)
+
+    def _refuse_if_shared(self, part: BatchPart) -> None:
+        """Ranks that wait for this one cannot begin the step again."""
+        if self._ranks.size == 1:
+            return
+        pieces = self._pieces_of(part.fewest)
+        raise OutOfMemory(
+            f"a piece of {-(-len(part.places) // pieces)} clips does not fit into the memory of one of "
+            f"{self._ranks.size} devices: take more than {pieces} for accumulation, a smaller batch_size or "
+            "smaller clips"
+        )
 
     def _smaller_pieces(self, clips: int) -> None:
         pieces, most = self._pieces_of(clips), clips // _FEWEST_CLIPS
@@ -145,35 +175,48 @@ class Trainer:
         """How many pieces so many clips are taken in: bad videos may leave too few for all."""
         return max(1, min(self.pieces, clips // _FEWEST_CLIPS))
 
-    def _accumulate(self, clean: Tensor, adversarial: Tensor, labels: Tensor) -> tuple[float, int]:
-        """Gradients of the mean loss by the weights; that loss, and how many clips are read right."""
+    def _accumulate(
+        self, clean: Tensor, adversarial: Tensor, labels: Tensor, batch: BatchPart
+    ) -> tuple[float, int]:
+        """Gradients of the whole batch's mean loss by the weights; this part's share of it, and how many clips are read
+        right.
+        """
         self._optimiser.zero_grad()
         adversarial.grad = None
         loss, right = 0.0, 0
         with self._training():
-            for piece in torch.arange(len(labels)).tensor_split(self._pieces_of(len(labels))):
+            pieces = torch.arange(len(labels)).tensor_split(self._pieces_of(batch.fewest))
+            for number, piece in enumerate(pieces, 1):
                 part = slice(int(piece[0]), int(piece[-1]) + 1)
-                with self._precision():
-                    losses, logits = training_loss(
-                        self.model, clean[part], adversarial[part], labels[part], self.request
-                    )
-                share = losses.sum() / len(labels)
-                share.backward()  # type: ignore[no-untyped-call]
+                with self._gathering(last=number == len(pieces)):
+                    with self._precision():
+                        losses, logits = training_loss(
+                            self._network, clean[part], adversarial[part], labels[part], self.request
+                        )
+                    share = losses.sum() / batch.whole
+                    # Gradients of several ranks are averaged, where their sum is wanted.
+                    (share * self._ranks.size).backward()  # type: ignore[no-untyped-call]
                 loss += float(share.detach())
                 right += correct(logits, labels[part])
         return loss, right
 
-    def _replays(self, clips: Tensor, labels: Tensor) -> list[Stepped]:
+    def _gathering(self, *, last: bool) -> AbstractContextManager[Any]:
+        """Ranks exchange the gradients of all pieces with the last of them."""
+        if last or not isinstance(self._network, DistributedDataParallel):
+            return nullcontext()
+        return self._network.no_sync()
+
+    def _replays(self, clips: Tensor, labels: Tensor, part: BatchPart) -> list[Stepped]:
         """Free training (Shafahi et al., 2019): the gradient by the clips comes with that by the weights.
 
         The perturbation begins anew with each batch, so that a batch needs nothing of the one before.
         """
         found = []
-        adversarial, clean = clips.clone(), self._adversary.left_clean(len(clips))
+        adversarial, clean = clips.clone(), self._adversary.left_clean(part)
         for _ in range(min(self.request.replays, self.steps - self.step)):
             (attack,) = self._adversary.attacks_at(self.step)
             leaf = adversarial.detach().requires_grad_()
-            found.append(self._descend(clips, leaf, labels))
+            found.append(self._descend(clips, leaf, labels, part))
             assert leaf.grad is not None, "the loss depends on the clips"
             assert isinstance(attack, FixedStepAttack), "the request says so"
             adversarial = adversarial.clone()
@@ -200,7 +243,9 @@ class Trainer:
 
     def _training(self) -> "_Training":
         devices = [self._device.index or 0] if self._device.type == "cuda" else []
-        return _Training(self.model, devices, seed_of(self.request.seed, "network", self.step))
+        # What ranks draw for their own clips differs.
+        seed = seed_of(self.request.seed, "network", self.step) ^ self._ranks.rank
+        return _Training(self._network, devices, seed)
 
     def _precision(self) -> AbstractContextManager[Any]:
         dtype = gradient_type(self.request.precision, self._device)

@@ -10,10 +10,13 @@ Whatever dies in between, another worker goes on at the last line that was reach
 import csv
 import io
 import logging
+import math
 import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import torch
 
 from models.beginnings import beginning
 from models.checkpoints import load
@@ -30,8 +33,10 @@ from multav.training.train import Trained, train
 from multav.training.videos import TrainingVideos, training_videos
 from store import artifacts, blobs, datasets, jobs, models, training_checkpoints, training_points
 from store.blobs import Blob
+from worker.many_devices import ManyDevices
 from worker.patience import patiently
 from worker.trained_model import TrainedModel
+from worker.training_order import CHECKPOINT, KEPT, TrainingOrder
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -43,6 +48,8 @@ if TYPE_CHECKING:
 _AT_LEAST_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 1.0
 _MOST_NAMED: Final = 100
+# What other processes of a training get of the time that a worker may take to stop.
+_SHARE_OF_SHUTDOWN: Final = 0.6
 _SAFETENSORS: Final = "application/octet-stream"
 _log = logging.getLogger(__name__)
 
@@ -77,34 +84,64 @@ class _Training:
         running, request = self.running, self.request
         videos = self._videos()
         running.check()
-        model = self._beginning(videos.classes).to(self.process.device)
+        model = self._beginning(videos.classes)
         running.check()
         resume_from = None
         if kept_blob is not None:
-            resume_from = self.folder / "kept.safetensors"
+            resume_from = self.folder / KEPT
             blobs.to_file(running.database, kept_blob, resume_from)
         self._began = self._looked = time.monotonic()
-        written = self.folder / "checkpoint.safetensors"
         try:
-            trained = train(
-                model,
-                request,
-                videos,
-                model.geometry,
-                limits=running.settings.video_limits(),
-                cache=self.process.datasets.clips,
-                decoders=running.settings.decoders,
-                resume_from=resume_from,
-                checkpoint_at=written,
-                on_checkpoint=self._keep,
-                on_point=self._note,
-                on_progress=running.report,
-                check=self._check,
-            )
+            if request.devices > 1:
+                trained = self._on_many_devices(model, videos)
+            else:
+                trained = train(
+                    model.to(self.process.device),
+                    request,
+                    videos,
+                    model.geometry,
+                    limits=running.settings.video_limits(),
+                    cache=self.process.datasets.clips,
+                    decoders=running.settings.decoders,
+                    resume_from=resume_from,
+                    checkpoint_at=self.folder / CHECKPOINT,
+                    on_checkpoint=self._keep,
+                    on_point=self._note,
+                    on_progress=running.report,
+                    check=self._check,
+                )
         except Cancelled:
-            self._leave(model, written)
+            self._leave(model, self.folder / CHECKPOINT)
             raise
         return self._register(trained, videos)
+
+    def _on_many_devices(self, model: PixelClassifier, videos: TrainingVideos) -> Trained:
+        settings, clips = self.running.settings, self.process.datasets.clips
+        order = TrainingOrder(
+            request=self.request,
+            videos=videos,
+            limits=settings.video_limits(),
+            clips=None if clips is None else (str(clips.folder), clips.max_bytes),
+            decoders=settings.decoders,
+            cuda=self.process.device.startswith("cuda"),
+            threads=max(1, torch.get_num_threads() // self.request.devices),
+        )
+        # Processes that are still being started get nowhere.
+        self._began = math.inf
+
+        def report(progress: Progress) -> None:
+            self._began = min(self._began, time.monotonic())
+            self.running.report(progress)
+
+        return ManyDevices(
+            folder=self.folder.absolute(),
+            order=order,
+            on_checkpoint=self._keep,
+            on_point=self._note,
+            on_progress=report,
+            check=self._check,
+            patience=_SHARE_OF_SHUTDOWN * settings.shutdown_seconds,
+        ).train(model)
 
     def _videos(self) -> TrainingVideos:
         """What is trained on and looked at, as the folders are now: what was listed before may have changed."""

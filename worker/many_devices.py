@@ -1,0 +1,142 @@
+"""A training on several devices of this machine: processes of their own, which the worker starts and watches over."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from models.checkpoints import load, save
+from models.pixel_classifier import PixelClassifier
+from multav.errors import Cancelled, FieldError, Interrupted, InvalidSpec, WorkerLost
+from multav.progress import Progress
+from multav.training import told_error
+from multav.training.curve import CurvePoint
+from multav.training.train import Trained
+from store.settings import PREFIX
+from worker import training_order
+from worker.training_order import MAX_RESTARTS, Notes, TrainingOrder
+
+_LOOK_SECONDS: Final = 0.1
+_FAREWELL_SECONDS: Final = 5.0
+_log = logging.getLogger(__name__)
+
+
+def refuse_beyond_machine(devices: int, *, cuda: bool) -> None:
+    """Raise `InvalidSpec` for more devices than this machine has."""
+    there = torch.cuda.device_count() if cuda else len(os.sched_getaffinity(0))
+    if devices > there:
+        detail = f"the worker's machine has {there} {'GPUs' if cuda else 'processor cores'}: ask for as many at most"
+        raise InvalidSpec(detail, errors=[FieldError(pointer="/devices", detail=detail)])
+
+
+@dataclass
+class ManyDevices:
+    """A training in `folder`, as `worker.training_order` has it. `patience`: seconds that its ranks get to stop in."""
+
+    folder: Path
+    order: TrainingOrder
+    on_checkpoint: Callable[[Path, int], None]
+    on_point: Callable[[CurvePoint], None]
+    on_progress: Callable[[Progress], None]
+    check: Callable[[], None]
+    patience: float
+    restarts: int = MAX_RESTARTS
+
+    def train(self, model: PixelClassifier) -> Trained:
+        """As `multav.training.train.train` does it, from a checkpoint in the folder where there is one.
+
+        When a rank is killed, all of them go on from the last checkpoint. Raises `WorkerLost` when that happens too
+        often, and what `train` raises.
+        """
+        refuse_beyond_machine(self.order.request.devices, cuda=self.order.cuda)
+        save(model, self.folder / training_order.BEGINNING, dtype=torch.float32)
+        self.order.write(self.folder)
+        agent = self._start()
+        try:
+            self._watch(agent)
+        finally:
+            _end(agent)
+        told = json.loads((self.folder / training_order.RESULT).read_text())
+        return Trained(
+            model=load(self.folder / training_order.MODEL),
+            look=CurvePoint(**told.pop("look")),
+            remarks=tuple(told.pop("remarks")),
+            **told,
+        )
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        # What the service's settings say (addresses with passwords among it) is none of their business.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        environment["OMP_NUM_THREADS"] = str(self.order.threads)
+        command = [sys.executable, "-m", "worker.training_agent"]
+        arguments = [str(self.folder), *map(str, (self.order.request.devices, self.restarts, os.getpid()))]
+        return subprocess.Popen(
+            command + arguments, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+
+    def _watch(self, agent: "subprocess.Popen[bytes]") -> None:
+        """Until all is done. Raises what stops it, when the last checkpoint is handed on."""
+        notes = Notes(self.folder)
+        stop: Cancelled | Interrupted | None = None
+        until = 0.0
+        while True:
+            # In this order: what is left by a process that has ended is not missed.
+            ended = agent.poll() is not None
+            errors = [
+                json.loads(path.read_text()) for path in sorted(self.folder.glob(training_order.ERRORS))
+            ]
+            for kind, told in notes.fresh():
+                self._hand_on(kind, told)
+            if errors:
+                raise told_error.from_json(errors[0])
+            if ended:
+                break
+            if stop is None:
+                try:
+                    self.check()
+                except (Cancelled, Interrupted) as error:
+                    stop, until = error, time.monotonic() + self.patience
+                    word = "cancelled" if isinstance(error, Cancelled) else "interrupted"
+                    (self.folder / training_order.STOP).write_text(word)
+            elif time.monotonic() > until:
+                _log.warning(
+                    "the devices did not stop within %g s: they go on from an older checkpoint", self.patience
+                )
+                raise stop
+            time.sleep(_LOOK_SECONDS)
+        if agent.returncode or not (self.folder / training_order.RESULT).exists():
+            raise WorkerLost(
+                "processes of the training died too often; the worker's log says how. If memory ran "
+                "out, take smaller clips, a larger accumulation or fewer devices in a new training; else resume this "
+                "one"
+            )
+
+    def _hand_on(self, kind: str, told: Any) -> None:
+        if kind == "point":
+            self.on_point(CurvePoint(**told))
+        elif kind == "progress":
+            self.on_progress(Progress(**told))
+        elif kind == "checkpoint":
+            self.on_checkpoint(self.folder / training_order.CHECKPOINT, told)
+
+
+def _end(agent: "subprocess.Popen[bytes]") -> None:
+    """End the agent and its ranks; when this returns none of them writes any more."""
+    if agent.poll() is None:
+        agent.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            agent.wait(_FAREWELL_SECONDS)
+    with suppress(ProcessLookupError):
+        # Ranks die with it: each of them is tied to it.
+        os.killpg(agent.pid, signal.SIGKILL)
+    agent.wait()
