@@ -287,11 +287,11 @@ def test_a_training_on_postgresql(own_stack: Any, postgresql: str, wait_for: Any
 
 def test_on_two_devices(stack: Any, wait_for: Any, tmp_path: Path) -> None:
     """Two processes of the worker's share the batches, also of one that was paused: the job is like any other."""
-    job_id = stack.client.train({**SMALL, "steps": 300, "devices": 2, "name": "by-two"})["id"]
+    job_id = stack.client.train({**SMALL, "steps": 120, "devices": 2, "name": "by-two"})["id"]
     until_step(stack, wait_for, job_id, 10)
     stack.client.pause(job_id)
     wait_for("its worker to leave it", lambda: stack.owner(job_id) is None)
     assert checkpoint_step(stack, job_id) >= 10
     stack.client.resume(job_id)
-    files = assert_whole(stack, stack.finished(job_id), 300, tmp_path)
+    files = assert_whole(stack, stack.finished(job_id), 120, tmp_path)
     assert load(files["model"]).card.training_job == job_id
