@@ -70,6 +70,7 @@ def test_a_hardened_model_withstands_more_than_a_clean_one(stack: Any) -> None:
     assert right(outcomes, "proof-hardened", "clean").mean() > 0.7
 
 
+@pytest.mark.slow
 def test_the_table_is_made_and_found_again(stack: Any) -> None:
     scale = Scale(
         name="tiny",

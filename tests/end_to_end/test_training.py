@@ -262,6 +262,7 @@ def test_a_training_that_cannot_be_made_says_why(stack: Any) -> None:
     assert (job["state"], job["problem"]["code"]) == ("failed", "training_diverged")
 
 
+@pytest.mark.slow
 def test_a_name_that_was_taken_meanwhile(stack: Any, wait_for: Any, tmp_path: Path) -> None:
     model = tmp_path / "model.safetensors"
     stack.client.download_model("camera-motion-r3d18", model)
@@ -276,6 +277,7 @@ def test_a_name_that_was_taken_meanwhile(stack: Any, wait_for: Any, tmp_path: Pa
     assert_whole(stack, stack.finished(job_id), 60, tmp_path / "files")
 
 
+@pytest.mark.slow
 def test_a_training_on_postgresql(own_stack: Any, postgresql: str, wait_for: Any, tmp_path: Path) -> None:
     own_stack.settings = {"DATABASE_URL": postgresql, "CONCURRENCY": "2"}
     own_stack.start()
@@ -285,6 +287,7 @@ def test_a_training_on_postgresql(own_stack: Any, postgresql: str, wait_for: Any
     assert_whole(own_stack, own_stack.finished(job_id), 90, tmp_path / "files")
 
 
+@pytest.mark.slow
 def test_on_two_devices(stack: Any, wait_for: Any, tmp_path: Path) -> None:
     """Two processes of the worker's share the batches, also of one that was paused: the job is like any other."""
     job_id = stack.client.train({**SMALL, "steps": 120, "devices": 2, "name": "by-two"})["id"]

@@ -176,7 +176,8 @@ def test_a_killed_rank_costs_no_step(unbroken: tuple[Trained, Watched], tmp_path
             seen.update(process.pid for process in ranks_of(os.getpid()))
 
     trained = on_two(tmp_path / "killed", OFTEN, watched, on_point=kill, check=look)
-    assert len(seen - {process.pid for process in killed}) == 2, "both were started again"
+    # More than once where the ranks did not find each other at first.
+    assert len(seen - {process.pid for process in killed}) >= 2, "both were started again"
     assert same(trained.model.state_dict(), unbroken[0].model.state_dict())
     assert watched.losses() == unbroken[1].losses()
     steps = [point.step for point in watched.points if point.series == "step"]
@@ -204,6 +205,7 @@ def test_a_stop_ends_all_and_leaves_a_checkpoint(tmp_path: Path) -> None:
     assert watched.checkpoints[0] >= 3
 
 
+@pytest.mark.slow
 def test_the_error_of_a_rank_is_the_trainings(tmp_path: Path) -> None:
     """The videos of the second rank alone are bad, and it says so in the words of one process."""
     missing = tuple(
@@ -216,6 +218,7 @@ def test_the_error_of_a_rank_is_the_trainings(tmp_path: Path) -> None:
         on_two(tmp_path / "bad", {}, Watched(), of=of)
 
 
+@pytest.mark.slow
 def test_ranks_that_die_too_often(tmp_path: Path) -> None:
     order = tmp_path / "dying" / "order.json"
 
@@ -228,6 +231,7 @@ def test_ranks_that_die_too_often(tmp_path: Path) -> None:
         on_two(tmp_path / "dying", {}, Watched(), check=spoil, restarts=0)
 
 
+@pytest.mark.slow
 def test_ranks_die_with_their_worker(tmp_path: Path) -> None:
     program = (
         "from pathlib import Path; from tests.worker.test_many_devices import FOR_EVER, Watched, on_two; "

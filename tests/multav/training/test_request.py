@@ -131,7 +131,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"select": "worst"}, "/select", "'best' or 'last'"),
     ({"patience": 0}, "/patience", "1"),
     ({"seed": -1}, "/seed", "0"),
-    ({"devices": 2}, "/devices", "1"),
+    ({"devices": 3}, "/devices", "cannot be shared"),
     ({"checkpoint_minutes": 0.0}, "/checkpoint_minutes", "greater than 0"),
     ({"audit": 1}, "/audit", "boolean"),
     ({"dataset": 3}, "/dataset", "string"),
