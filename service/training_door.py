@@ -116,7 +116,7 @@ def _checked(session: Session, context: Context, asked: TrainingRequest) -> _Che
     videos = videos_in(dataset, asked.subset)
     if videos < 2:
         raise InvalidSpec.at("/subset", "a training needs two videos at least")
-    geometry = asked.start.geometry or (PAPER_GEOMETRY if start is None else start.card.geometry)
+    geometry = _geometry(asked, start)
     whose = asked.start.architecture if start is None else start.name
     for pointer, attack in asked.named_attacks:
         refuse_few_classes(attack, classes, pointer)
@@ -187,6 +187,18 @@ def _start(session: Session, context: Context, asked: TrainingRequest) -> Regist
             "checkpoint or an architecture",
         )
     return model
+
+
+def _geometry(asked: TrainingRequest, start: RegisteredModel | None) -> InputGeometry:
+    """What the network sees; where only sizes are given, a model's weights keep the mean and deviation they know."""
+    given = asked.start.geometry
+    if start is None:
+        return given or PAPER_GEOMETRY
+    before = start.card.geometry
+    if given is None:
+        return before
+    left_out = {"mean", "std"} - given.model_fields_set
+    return given.model_copy(update={name: getattr(before, name) for name in left_out})
 
 
 def _validation(

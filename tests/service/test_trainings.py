@@ -57,6 +57,14 @@ def test_random_weights_see_what_the_paper_s_networks_see(service: Any) -> None:
     assert (geometry["frames"], geometry["height"], geometry["mean"]) == (40, 112, [0, 0, 0])
 
 
+def test_weights_keep_the_mean_that_they_know_unless_another_is_given(service: Any) -> None:
+    sizes = {"frames": 8, "stride": 1, "short_side": 40, "height": 40, "width": 40}
+    known = service.client.get(f"/v1/models/{MODEL}").json()["geometry"]
+    for given, mean in ((sizes, known["mean"]), (sizes | {"mean": [0, 0, 0]}, [0, 0, 0])):
+        seen = post(service, {"start": {"geometry": given}}).json()["spec"]["start"]["geometry"]
+        assert (seen["height"], seen["mean"], seen["std"]) == (40, mean, known["std"])
+
+
 def test_other_classes_take_a_new_head(service: Any) -> None:
     body = {"subset": {"classes": ["pan left", "pan right", "static"]}, "attack": {"kind": "pgd-linf"}}
     assert post(service, body).json()["spec"]["start"]["head"] == "new"
