@@ -1,6 +1,7 @@
 """Ranks that work together through `torch.distributed`: gloo between processors, NCCL between GPUs."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -8,6 +9,8 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, distributed, nn
+from torch._C._distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from multav.training.ranks import Own, Ranks
 from multav.training.shared_network import shared_network
@@ -68,8 +71,17 @@ class JoinedRanks(Ranks):
 @contextmanager
 def joined(*, cuda: bool) -> Iterator[JoinedRanks]:
     """This process as one of the ranks that its environment speaks of, as `torchrun` sets it."""
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=_PATIENCE)
+    store, rank, size = next(rendezvous("env://"))
+    # The agent keeps one store for all starts, in which ranks would find the addresses of those that died.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if cuda else "gloo",
+        store=PrefixStore(f"attempt-{attempt}", store),
+        rank=rank,
+        world_size=size,
+        timeout=_PATIENCE,
+    )
     try:
-        yield JoinedRanks(distributed.get_rank(), distributed.get_world_size())
+        yield JoinedRanks(rank, size)
     finally:
         distributed.destroy_process_group()
