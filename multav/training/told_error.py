@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from multav import errors
 from multav.errors import Cancelled, InternalError, Interrupted, MultavError
 
 TellableError = MultavError | Cancelled | Interrupted
@@ -23,12 +24,13 @@ def from_json(told: dict[str, Any]) -> TellableError:
     """An error of the same class that says the same; of a class that is not known here an `InternalError`."""
     if "stop" in told:
         return _STOPS[told["stop"]]()
-    kind = _by_code(MultavError).get(told["problem"], InternalError)
+    kind = _BY_CODE.get(told["problem"], InternalError)
     return kind(told["detail"], errors=told["errors"])
 
 
-def _by_code(kind: type[MultavError]) -> dict[str, type[MultavError]]:
-    found: dict[str, type[MultavError]] = {kind.code: kind}
-    for each in kind.__subclasses__():
-        found |= _by_code(each)
-    return found
+# Of that module alone: subclasses elsewhere share codes, and are made in other ways.
+_BY_CODE: Final[dict[str, type[MultavError]]] = {
+    each.code: each
+    for each in vars(errors).values()
+    if isinstance(each, type) and issubclass(each, MultavError) and each is not MultavError
+}

@@ -168,7 +168,7 @@ def test_models_of_the_first_schema_keep_their_bytes(empty_url: str) -> None:
         models.declare(
             session, CARD.model_copy(update={"name": "own"}), sha256="0" * 64, blob=None, origin="own"
         )
-    migrate(empty_url, "-2")
+    migrate(empty_url, "-3")
     with database.read() as session:
         assert session.execute(text("SELECT name, blob_id FROM models")).all() == [
             (model.name, model.blob_id)
