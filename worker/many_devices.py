@@ -17,7 +17,7 @@ import torch
 
 from models.checkpoints import load, save
 from models.pixel_classifier import PixelClassifier
-from multav.errors import Cancelled, FieldError, Interrupted, InvalidSpec, WorkerLost
+from multav.errors import Cancelled, Interrupted, InvalidSpec, WorkerLost
 from multav.progress import Progress
 from multav.training import told_error
 from multav.training.curve import CurvePoint
@@ -36,7 +36,7 @@ def refuse_beyond_machine(devices: int, *, cuda: bool) -> None:
     there = torch.cuda.device_count() if cuda else len(os.sched_getaffinity(0))
     if devices > there:
         detail = f"the worker's machine has {there} {'GPUs' if cuda else 'processor cores'}: ask for as many at most"
-        raise InvalidSpec(detail, errors=[FieldError(pointer="/devices", detail=detail)])
+        raise InvalidSpec.at("/devices", detail)
 
 
 @dataclass

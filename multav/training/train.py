@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from multav.datasets.decode_ahead import ClipSource
 from multav.datasets.listing import ListedVideo
-from multav.errors import BadCheckpoint, BadDataset, Cancelled, FieldError, Interrupted, InvalidSpec
+from multav.errors import BadCheckpoint, BadDataset, Cancelled, Interrupted, InvalidSpec
 from multav.geometry import InputGeometry
 from multav.progress import Progress
 from multav.training import checkpoint
@@ -415,7 +415,7 @@ class _Training:
                 f"{len(self._videos.train)} videos make batches of {batch} clips, too few for {size} devices: ask for "
                 f"at most {max(1, batch // _FEWEST_CLIPS)}"
             )
-            raise InvalidSpec(detail, errors=[FieldError(pointer="/devices", detail=detail)])
+            raise InvalidSpec.at("/devices", detail)
 
     def _report(self) -> None:
         step, steps = self._trainer.step, self._length.steps
