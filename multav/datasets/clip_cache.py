@@ -1,7 +1,7 @@
 """Decoded clips on disk, so that the second audit of a dataset decodes nothing.
 
 One file per clip, named by a digest of everything that its pixels depend on: the video's file (path, size and time of
-its last change), the recipe and the geometry. Many processes may share a folder. A file is written beside its place and
+its last change) or a made clip's formula, the recipe and the geometry. Many processes may share a folder. A file is written beside its place and
 renamed, so no reader ever sees half of one; it carries a digest of its content, and one that does not fit is removed
 and made again. The least recently used files go first when the bytes that the cache may take are used up.
 """
@@ -30,7 +30,7 @@ from multav.geometry import InputGeometry
 from multav.video.limits import Limits
 
 _FORMAT: Final = "multav-clip-1"
-"""Changes with the layout of the files and with the pixels that decoding and resizing give."""
+"""Changes with the layout of the files and with the pixels that decoding, resizing and formulas give."""
 
 _SUFFIX: Final = ".clip"
 _HALF_WRITTEN: Final = ".part"
@@ -42,7 +42,7 @@ _LONGEST_HEADER: Final = 4096
 
 @dataclass(frozen=True)
 class ClipCache:
-    """Clips in `folder`, which may take `max_bytes`. Made clips are not kept: their formula is as fast."""
+    """Clips in `folder`, which may take `max_bytes`."""
 
     folder: Path
     max_bytes: int
@@ -57,7 +57,7 @@ class ClipCache:
         check: Callable[[], None] | None = None,
     ) -> LoadedClip:
         """As `load_clip`, from the cache where it is there. A bad video is tried again each time."""
-        key = None if isinstance(video, MadeVideo) else _key(video, geometry, recipe)
+        key = _key(video, geometry, recipe)
         if key is None:
             return load_clip(video, geometry, recipe, limits, check=check)
         kept = self.get(key)
@@ -174,22 +174,35 @@ def _key(video: ListedVideo, geometry: InputGeometry, recipe: Recipe) -> str | N
 
     Mean and standard deviation are the model's affair: they do not count.
     """
+    source = _made_by(video) if isinstance(video, MadeVideo) else _file_of(video)
+    if source is None:
+        return None
+    parts = source | {
+        "format": _FORMAT,
+        "recipe": recipe,
+        "geometry": geometry.model_dump(include={"frames", "stride", "short_side", "height", "width"}),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _file_of(video: ListedVideo) -> dict[str, Any] | None:
     if video.path is None:
         return None
     try:
         found = video.path.stat()
     except OSError:
         return None
-    parts: dict[str, Any] = {
-        "format": _FORMAT,
+    return {
         "path": os.fspath(video.path.resolve()),
         "bytes": found.st_size,
         "changed": found.st_mtime_ns,
         "inode": found.st_ino,
-        "recipe": recipe,
-        "geometry": geometry.model_dump(include={"frames", "stride", "short_side", "height", "width"}),
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _made_by(video: MadeVideo) -> dict[str, Any]:
+    # The numbers that a formula draws are numpy's: another version may make other pictures.
+    return {"formula": video.formula, "numpy": np.__version__}
 
 
 def _packed(clip: LoadedClip) -> bytes:

@@ -152,11 +152,18 @@ def test_videos_are_decoded_once_and_again_when_anything_changes(
     assert len(decoded) == 5
 
 
-def test_made_clips_take_no_room(tmp_path: Path) -> None:
-    cache, video = ClipCache(tmp_path, 10**6), Synthetic(clips=1, size=16).listing().videos[0]
+def test_made_clips_are_kept_by_their_formula(tmp_path: Path) -> None:
+    cache = ClipCache(tmp_path, 10**6)
     shape = InputGeometry(frames=8, stride=1, short_side=16, height=16, width=16)
-    assert cache.load(video, shape, "model").frames == 8
-    assert cache.bytes == 0
+    first, second = Synthetic(clips=2, size=16).listing().videos
+    other = Synthetic(clips=1, size=16, seed=1).listing().videos[0]
+    for video in (first, second, other):
+        made = cache.load(video, shape, "model")
+        taken = cache.bytes
+        assert same(cache.load(video, shape, "model"), made)
+        assert cache.bytes == taken
+    assert cache.bytes > 3 * made.levels.nbytes
+    assert not same(cache.load(first, shape, "model"), made)
 
 
 def test_a_folder_that_cannot_be_written_does_not_stop_the_work(tmp_path: Path) -> None:
