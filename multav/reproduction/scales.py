@@ -35,7 +35,7 @@ def paper_scale(kinetics: str, train: str, test: str) -> Scale:
     )
 
 
-def small_scale(*, steps: int = 200, test_clips: int = 1000) -> Scale:
+def small_scale(*, steps: int = 200, test_clips: int = 400) -> Scale:
     """Camera motion, 8 frames of 40x40, from the shipped demo model.
 
     Regions take the share of a picture that the paper's take of 112x112, lengths the share of the paper's that belongs
@@ -52,13 +52,13 @@ def small_scale(*, steps: int = 200, test_clips: int = 1000) -> Scale:
         test_dataset="camera-motion",
         training={
             "steps": steps,
-            "batch_size": 32,
-            "optimiser": {"kind": "adamw", "learning_rate": 2e-3},
+            "batch_size": 16,
+            "optimiser": {"kind": "adamw", "learning_rate": 3e-3},
             "schedule": {"kind": "cosine", "warm_up": 0.2},
             "ramp": 0.4,
             "gradient_norm": 1.0,
             "select": "last",
-            "validation": {"clips": 50, "every_epochs": 1000},
+            "validation": {"clips": 30, "every_epochs": 1000},
         },
         clean_training={"ramp": 0.0},
         audit={"subset": {"count": test_clips}, "batch_size": 50},
