@@ -18,7 +18,8 @@ from multav.client import Client, Json
 from multav.errors import MultavError
 from multav.reproduction.plan import PlannedModel
 
-_PAUSE_SECONDS: Final = 2.0
+_PAUSE_SECONDS: Final = 10.0
+"""Every look asks for each job that is not done, from cores that are wanted for training."""
 _FINISHED: Final = ("succeeded", "failed", "cancelled")
 Hits = NDArray[np.bool_]
 
