@@ -23,9 +23,10 @@ _STOP_SECONDS: Final = 60.0
 def own_service(data: Path, settings: Mapping[str, str]) -> Iterator[str]:
     """Start `python -m service` with its data in the folder `data`; its URL. It is stopped at the end in any case.
 
-    The same folder again goes on where the service before it stopped. What it says goes to `service.log` there. Raises
-    `DependencyDown` when it does not come up.
+    The same folder again goes on where the service before it stopped. What it says goes to `service.log` there. SIGTERM
+    ends the block as Ctrl-C does, so that no service is left alone. Raises `DependencyDown` when it does not come up.
     """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     data.mkdir(parents=True, exist_ok=True)
     port = _free_port()
     environment = {**os.environ, **settings, "MULTAV_DATA_DIR": str(data), "MULTAV_PORT": str(port)}
@@ -43,12 +44,14 @@ def own_service(data: Path, settings: Mapping[str, str]) -> Iterator[str]:
             _wait(child, url, data / "service.log")
             yield url
         finally:
-            child.send_signal(signal.SIGINT)
+            # Not SIGINT: who was started in the background of a script has inherited that it is ignored.
+            child.terminate()
             try:
                 child.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
+            signal.signal(signal.SIGTERM, before)
 
 
 def _free_port() -> int:
