@@ -57,6 +57,7 @@ def test_held_out_clips_and_controls(classifier: PixelClassifier) -> None:
     assert scores["reversed in time, as the opposite motion"].accuracy >= 0.95
 
 
+@pytest.mark.slow
 def test_moving_crops_of_real_pictures(classifier: PixelClassifier) -> None:
     scores = picture_scores(classifier, "bigbuckbunny", sample_pictures(), clips=100)
     assert scores["moving crops of bigbuckbunny"].accuracy >= 0.93
@@ -69,6 +70,7 @@ def test_the_still_camera_of_the_sample_reads_static(classifier: PixelClassifier
     assert read[:, CLASSES.index("static")].mean() >= 0.9
 
 
+@pytest.mark.slow
 def test_training_is_reproducible() -> None:
     """A training of seconds: the same recipe gives the same clips and the same weights."""
     recipe = Recipe(clips=20, steps=4, batch=10)

@@ -22,6 +22,8 @@ import torch
 from tests.models.bounded_reader import Outcome, outcomes
 from tests.models.small_networks import hara_2018, pickled, tiny
 
+# The files that cost much are read once, by one process.
+pytestmark = pytest.mark.xdist_group("hostile_checkpoints")
 torch.set_num_threads(1)
 MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2)
 SYSTEM = pickle.dumps({"protocol_version": 1001, "little_endian": True, "type_sizes": {}}, 2)

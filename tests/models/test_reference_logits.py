@@ -77,7 +77,12 @@ def close(ours: Tensor, reference: Tensor, tolerance: float) -> None:
     assert (ours - reference).abs().max() <= tolerance * largest
 
 
-@pytest.mark.parametrize(("name", "arguments", "reference", "settings"), FULL, ids=named)
+@pytest.mark.parametrize(
+    ("name", "arguments", "reference", "settings"),
+    # The others only in `make test-all`: they take a minute together.
+    [FULL[0], *(pytest.param(*case, marks=pytest.mark.slow) for case in FULL[1:])],
+    ids=named,
+)
 def test_full_size_in_float32(
     name: str, arguments: dict[str, Any], reference: Reference, settings: dict[str, Any]
 ) -> None:

@@ -176,7 +176,9 @@ def test_the_prediction_is_that_of_the_deep_values(model: Filter, dark: Path, tm
     assert delivered["confidence"] == pytest.approx(float(mean.max()), abs=2e-5)
 
 
-@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+@pytest.mark.parametrize(
+    "bits", [10, pytest.param(12, marks=pytest.mark.slow), pytest.param(14, marks=pytest.mark.slow), 16]
+)
 def test_the_bound_holds_on_every_stored_value(
     model: Filter, bright: Path, tmp_path: Path, bits: int
 ) -> None:
@@ -190,6 +192,7 @@ def test_the_bound_holds_on_every_stored_value(
     assert outcome.result["perturbation"]["ratio_max"] <= 1.04
 
 
+@pytest.mark.slow
 def test_a_delivered_file_is_attacked_again(model: Filter, bright: Path, tmp_path: Path) -> None:
     first = multav.attack_video(bright, model, folder=tmp_path / "first", **DEEP)
     assert probe(first.video).bit_depth == 16
@@ -210,6 +213,7 @@ def test_a_delivered_file_is_attacked_again(model: Filter, bright: Path, tmp_pat
     assert plain.result["delivery"]["bound_respected"]
 
 
+@pytest.mark.slow
 def test_the_same_values_in_a_deep_source_are_attacked_the_same(
     model: Filter, bright: Path, tmp_path: Path
 ) -> None:
@@ -273,7 +277,7 @@ def test_every_kind(kind: str, model: Filter, bright: Path, tmp_path: Path) -> N
     assert result["perturbation"]["changed_pixels"] > 0
 
 
-@pytest.mark.parametrize("bits", [10, 16])
+@pytest.mark.parametrize("bits", [10, pytest.param(16, marks=pytest.mark.slow)])
 def test_outside_of_the_region_nothing_moves(bits: int, model: Filter, bright: Path, tmp_path: Path) -> None:
     attack = {"kind": "multav-roa", "size": 6, "placement": "fixed"}
     outcome = multav.attack_video(bright, model, attack, output="ffv1-mkv", bits=bits, folder=tmp_path)
@@ -295,7 +299,9 @@ def test_the_models_own_clips(model: Filter, dark: Path, tmp_path: Path) -> None
     assert outcome.result["perturbation"]["changed_pixels"] > 0
 
 
-@pytest.mark.parametrize(("bits", "on_grid"), [(8, 255), (10, 1023), (16, 65535)])
+@pytest.mark.parametrize(
+    ("bits", "on_grid"), [(8, 255), pytest.param(10, 1023, marks=pytest.mark.slow), (16, 65535)]
+)
 def test_the_levels_in_the_loop_are_those_of_the_file(
     bits: int, on_grid: int, model: Filter, bright: Path, tmp_path: Path
 ) -> None:
@@ -340,6 +346,7 @@ def test_without_a_channel_the_loop_sees_floats(model: Filter, bright: Path, tmp
     assert any(((clip * 65535).round() / 65535 - clip).abs().max() > 1e-6 for clip in model.seen)
 
 
+@pytest.mark.slow
 def test_of_several_codecs_the_average_is_attacked(model: Filter, bright: Path, tmp_path: Path) -> None:
     losses = {}
     for factors in ([18], [45], [18, 45]):
@@ -370,6 +377,7 @@ def test_uneven_times_odd_sizes_and_sound_are_kept(model: Filter, tmp_path: Path
     assert outcome.result["video"]["width"] == 53
 
 
+@pytest.mark.slow
 def test_pictures_for_people_show_what_8_bits_would_hide(model: Filter, dark: Path, tmp_path: Path) -> None:
     spread = []
     for bits in (8, 16):
@@ -383,6 +391,7 @@ def test_pictures_for_people_show_what_8_bits_would_hide(model: Filter, dark: Pa
     assert spread[0] < 0.5 < 2 < spread[1]
 
 
+@pytest.mark.slow
 def test_the_estimate_knows_the_depth(model: Filter, bright: Path, tmp_path: Path) -> None:
     made = [
         multav.attack_video(bright, model, output="ffv1-mkv", bits=bits, folder=tmp_path).video.stat().st_size

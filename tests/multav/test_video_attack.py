@@ -615,7 +615,12 @@ def test_a_region_that_the_model_cannot_see_is_refused(
 
 
 @pytest.mark.parametrize(
-    "fields", [{"channel": "levels"}, {"channel": "codec", "channel_crf": [18, 28]}], ids=str
+    "fields",
+    [
+        {"channel": "levels"},
+        pytest.param({"channel": "codec", "channel_crf": [18, 28]}, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_the_channel_in_the_loop(fields: dict[str, Any], video: Path, model: Filter, tmp_path: Path) -> None:
     attack = {"kind": "multav-linf", "steps": 4}

@@ -81,6 +81,7 @@ def test_pictures_use_the_range_and_carry_contrast() -> None:
     assert np.quantile(clips.std(axis=(1, 2, 3, 4)), 0.05) > 8
 
 
+@pytest.mark.slow
 def test_no_single_frame_tells_the_class() -> None:
     """The mean picture of the middle frames is the same for all classes, up to sampling noise."""
     clips = camera_motion_clips(range(300), seed=6)
