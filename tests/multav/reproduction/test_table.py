@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from multav.reproduction.plan import MULTIPLICATIVE, PlannedModel, planned_models
+from multav.reproduction.pooled_gaps import pooled_gaps
 from multav.reproduction.run import Measured
 from multav.reproduction.scales import small_scale
 from multav.reproduction.table import gaps, markdown
@@ -63,3 +64,28 @@ def test_seeds_are_compared_with_their_own_twins() -> None:
     )
     assert third.found.only_second == int((one & ~other).sum())
     assert third.found.only_first == int((other & ~one).sum())
+
+
+def test_seeds_taken_together_are_more_sure_than_one() -> None:
+    found = measured({"clean": 0.05, "mult": 0.45, "add": 0.40, "matched": 0.45})
+    pooled = {gap.network: gap for gap in pooled_gaps(found, "add")}
+    assert set(pooled) == {"r18", "r18-3d", "r18-2d", None}
+    single = [gap for gap in gaps(found) if gap.column == "linf"]
+    for network in ("r18", "r18-3d", "r18-2d"):
+        by_seed = [gap.found.difference for gap in single if gap.network == network]
+        assert pooled[network].by_seed == pytest.approx(by_seed)
+        assert pooled[network].found.difference == pytest.approx(np.mean(by_seed))
+    everything = pooled[None].found
+    assert everything.difference == pytest.approx(-0.05, abs=0.03)
+    assert everything.difference is not None
+    assert everything.by_group is not None
+    assert everything.by_group.low < everything.difference < everything.by_group.high < 0
+    assert everything.p_by_group < 0.01
+    assert "| all together | MultAV-linf | additive |" in markdown(found)
+
+
+def test_seeds_taken_together_find_nothing_where_nothing_is() -> None:
+    found = measured({"clean": 0.05, "mult": 0.4, "add": 0.4, "matched": 0.4})
+    assert all(
+        gap.found.p_by_group > 0.01 for gap in [*pooled_gaps(found, "add"), *pooled_gaps(found, "matched")]
+    )
