@@ -178,7 +178,7 @@ def _gap_table(row: Row, found: Sequence[Gap]) -> str:
 def _pooled_table(found: Sequence[PooledGap]) -> str:
     lines = [
         "The same gaps over all training seeds together. Interval (bootstrap) and p (sign flips) take each clip with "
-        "all its answers for one; the last column has the gap of each seed: their spread is what a training's luck does.",
+        "all its answers for one; the last column has the gap of each seed: their spread is a training's luck.",
         "",
         "| network | attack | trained on, less MultAV | gap | 95 % interval | p | seed by seed |",
         "|---|---|---|---|---|---|---|",

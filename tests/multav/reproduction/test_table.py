@@ -72,7 +72,7 @@ def test_seeds_taken_together_are_more_sure_than_one() -> None:
     assert set(pooled) == {"r18", "r18-3d", "r18-2d", None}
     single = [gap for gap in gaps(found) if gap.column == "linf"]
     for network in ("r18", "r18-3d", "r18-2d"):
-        by_seed = [gap.found.difference for gap in single if gap.network == network]
+        by_seed = [gap.found.difference or 0.0 for gap in single if gap.network == network]
         assert pooled[network].by_seed == pytest.approx(by_seed)
         assert pooled[network].found.difference == pytest.approx(np.mean(by_seed))
     everything = pooled[None].found
