@@ -15,17 +15,18 @@ from multav.geometry import InputGeometry
 from multav.training.audit_after import audited_on, why_no_audit
 from multav.training.estimate import TrainingEstimate, estimate
 from multav.training.request import PAPER_GEOMETRY, Mixture, TrainingRequest
+from service.alive_workers import alive_workers
 from service.context import Context
 from service.door import queued, refuse_when_full
 from service.fitting_attacks import refuse_few_classes, refuse_large_region
-from service.named_things import held, named_dataset, named_model, videos_in, videos_per_class
+from service.named_things import named_dataset, named_model, videos_in, videos_per_class
+from service.needs import needs_of, uses_of
 from service.once import Accepted, Once
-from store import datasets, idempotency, jobs, models, speeds, workers
+from store import idempotency, jobs, models, speeds
 from store.datasets import RegisteredDataset
 from store.models import RegisteredModel
 
 TRAININGS_ROUTE: Final = "POST /v1/trainings"
-_FRESH_SECONDS: Final = 10.0
 _LONGEST_NAME: Final = 100
 _FEW: Final = 8
 
@@ -54,26 +55,21 @@ def accept_training(context: Context, body: Any, key: str | None) -> Accepted:
         return first
     with context.database.read() as session:
         request = _checked(session, context, asked).request
+    name, spec = str(request.name), request.model_dump(mode="json")
+    needs = needs_of("training", spec)
 
     def create(session: Session) -> tuple[str, bool]:
         refuse_when_full(session, context.settings.max_queued_jobs)
-        name = str(request.name)
         _refuse_taken(session, name)
         # They may have been deleted since they were looked up; from here on they cannot be until the job is there.
-        uses: list[jobs.Use] = [("dataset", request.dataset)]
-        held(datasets.hold, session, request.dataset, "/dataset")
-        if request.validation.dataset is not None:
-            held(datasets.hold, session, request.validation.dataset, "/validation/dataset")
-            uses.append(("dataset", request.validation.dataset))
-        if request.start.model is not None:
-            held(models.hold, session, request.start.model, "/start/model")
-            uses.append(("model", request.start.model))
+        for need in needs:
+            need.hold(session)
         job = jobs.create(
             session,
             kind="training",
-            spec=request.model_dump(mode="json"),
+            spec=spec,
             # The model that is to be: nobody else may be making one of that name, nor delete it before the job ends.
-            uses=[*uses, ("model", name)],
+            uses=[*uses_of(needs), ("model", name)],
             max_attempts=context.settings.max_attempts,
         )
         return job.id, True
@@ -92,7 +88,7 @@ def estimate_training(context: Context, body: Any) -> TrainingEstimate:
             if found.start is None
             else speeds.seconds_of(session, found.start.sha256, found.request.precision)
         )
-        alive = len(workers.alive(session, within_seconds=_FRESH_SECONDS))
+        alive = len(alive_workers(session))
     return estimate(
         found.request,
         train_clips=found.train_clips,
