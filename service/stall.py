@@ -1,9 +1,8 @@
 """Is the worker alive but taking no work? It happens to queue clients after a server was reset."""
 
-import socket
-
 from multav.errors import MultavError
 from service.alive_workers import alive_workers
+from service.machine import on_this_machine
 from store import jobs
 from store.database import Database
 
@@ -23,5 +22,5 @@ def worker_has_stalled(database: Database, *, running_seconds: float, stall_seco
     except MultavError:
         # Nobody can work without the database, and a new worker could not either.
         return False
-    here = [worker for worker in alive if worker.id.startswith(f"{socket.gethostname()}:")]
+    here = [worker for worker in alive if on_this_machine(worker)]
     return all((worker.idle_seconds or 0.0) > stall_seconds for worker in here)
