@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from multav.attacks.catalogue import in_words
 from multav.datasets.catalogue import Dataset, parse_dataset
 from multav.errors import BadDataset, InvalidSpec
+from multav.names import NAME, NAME_IN_WORDS
 from multav.validation import field_errors
 from service.context import Context
 from service.door import queued, refuse_when_full
@@ -27,8 +28,8 @@ class DatasetUpload(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[StrictStr, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")] = Field(
-        description="what audits call it by"
+    name: Annotated[StrictStr, Field(pattern=NAME)] = Field(
+        description=f"what audits and trainings call it by, {NAME_IN_WORDS}"
     )
     root: Annotated[StrictStr, Field(min_length=1, max_length=4096)] | None = Field(
         None,

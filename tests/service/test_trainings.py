@@ -137,7 +137,7 @@ def test_what_cannot_be_audited_afterwards_is_said_before(service: Any) -> None:
         (
             {"start": {"architecture": "resnet3d", "arguments": {"a b": 1}}},
             "/start/arguments/a b/[key]",
-            "pattern",
+            "letters, digits and '_'",
         ),
         (
             {"start": {"architecture": "resnet3d", "arguments": {"depth": 11}}},
@@ -155,7 +155,7 @@ def test_what_cannot_be_audited_afterwards_is_said_before(service: Any) -> None:
             "need denoise",
         ),
         ({"start": {"arguments": {"k": 2}}}, "/start/arguments/k", "has no argument 'k'"),
-        ({"name": "X"}, "/name", "pattern"),
+        ({"name": "X"}, "/name", "must be 1 to 100 small letters, digits, "),
         ({"dataset": "ucf101"}, "/dataset", "there is no dataset 'ucf101'"),
         ({"dataset_sha256": "0" * 64}, "/dataset_sha256", "has the SHA-256"),
         ({"validation": {"dataset": "nothing"}}, "/validation/dataset", "there is no dataset 'nothing'"),
