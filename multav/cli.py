@@ -134,7 +134,9 @@ def _wait(client: Client, options: argparse.Namespace, console: Console) -> int:
 
 def _audit(client: Client, options: argparse.Namespace, console: Console) -> int:
     try:
-        usable_folder(options.to).mkdir(parents=True, exist_ok=True)
+        folder = usable_folder(options.to)
+        if not options.dry_run:
+            folder.mkdir(parents=True, exist_ok=True)
         for path in (options.spec, options.from_manifest):
             if path is not None:
                 existing_file(path)
