@@ -161,7 +161,9 @@ def _reproduce(options: argparse.Namespace, console: Console) -> int:
     from multav.reproduce_commands import run_reproduce  # only who makes the table waits for its statistics
 
     try:
-        usable_folder(options.to).mkdir(parents=True, exist_ok=True)
+        folder = usable_folder(options.to)
+        if not options.dry_run:
+            folder.mkdir(parents=True, exist_ok=True)
         if options.video is not None:
             existing_file(options.video)
         return run_reproduce(options, console)

@@ -12,12 +12,12 @@ from multav.audits.request import PRIORITIES, AuditRequest
 from multav.errors import InvalidSpec
 from service.alive_workers import alive_workers
 from service.context import Context
-from service.door import queued, refuse_when_full
+from service.door import queued
 from service.fitting_attacks import refuse_few_classes, refuse_large_region
 from service.named_things import named_dataset, named_model, videos_in
-from service.needs import needs_of, uses_of
+from service.new_job import new_job
 from service.once import Accepted, Once
-from store import idempotency, jobs, speeds
+from store import idempotency, speeds
 from store.datasets import RegisteredDataset
 from store.models import RegisteredModel
 
@@ -46,25 +46,9 @@ def accept_audit(context: Context, body: Any, key: str | None) -> Accepted:
         return first
     with context.database.read() as session:
         request = _checked(session, context, asked).request
-    spec = request.model_dump(mode="json")
-    needs = needs_of("audit", spec)
-
-    def create(session: Session) -> tuple[str, bool]:
-        refuse_when_full(session, context.settings.max_queued_jobs)
-        # They may have been deleted since they were looked up; from here on they cannot be until the job is there.
-        for need in needs:
-            need.hold(session)
-        job = jobs.create(
-            session,
-            kind="audit",
-            spec=spec,
-            uses=uses_of(needs),
-            priority=PRIORITIES[request.priority],
-            max_attempts=context.settings.max_attempts,
-        )
-        return job.id, True
-
-    return queued(context, once.make(create), "audit")
+    spec, priority = request.model_dump(mode="json"), PRIORITIES[request.priority]
+    made = once.make(lambda session: new_job(session, context, "audit", spec, priority=priority))
+    return queued(context, made, "audit")
 
 
 def estimate_audit(context: Context, body: Any) -> AuditEstimate:

@@ -12,10 +12,11 @@ from multav.errors import BadDataset, InvalidSpec
 from multav.names import NAME, NAME_IN_WORDS
 from multav.validation import field_errors
 from service.context import Context
-from service.door import queued, refuse_when_full
+from service.door import queued
+from service.new_job import new_job
 from service.once import Accepted, Once
 from service.uploads import Submission
-from store import blobs, datasets, idempotency, jobs
+from store import blobs, datasets, idempotency
 from store.blobs import Blob
 from store.dataset_files import unpack_archive
 
@@ -75,16 +76,9 @@ def accept_scan(context: Context, name: str, key: str | None) -> Accepted:
         return first
 
     def create(session: Session) -> tuple[str, bool]:
-        refuse_when_full(session, context.settings.max_queued_jobs)
         dataset = datasets.hold(session, name)
-        job = jobs.create(
-            session,
-            kind="scan",
-            spec={"dataset": dataset.name, "dataset_sha256": dataset.sha256},
-            uses=[("dataset", dataset.name)],
-            max_attempts=context.settings.max_attempts,
-        )
-        return job.id, True
+        spec = {"dataset": dataset.name, "dataset_sha256": dataset.sha256}
+        return new_job(session, context, "scan", spec)
 
     return queued(context, once.make(create), "scan")
 

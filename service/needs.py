@@ -1,13 +1,13 @@
 """What a job needs that is registered: models and datasets, by name and SHA-256, as its specification names them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy.orm import Session
 
 from multav.errors import Conflict, InvalidSpec, NotFound
-from store import datasets, jobs, models
+from store import datasets, models
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,6 @@ def needs_of(kind: str, spec: Mapping[str, Any]) -> tuple[Need, ...]:
             return (_dataset(spec),)
         case _:
             return ()
-
-
-def uses_of(needs: Iterable[Need]) -> list[jobs.Use]:
-    """The same for the store: what stays registered until the job has ended."""
-    return [(need.thing, need.name) for need in needs]
 
 
 def _dataset(spec: Mapping[str, Any], pointer: str = "") -> Need:

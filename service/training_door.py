@@ -18,11 +18,11 @@ from multav.training.estimate import TrainingEstimate, estimate
 from multav.training.request import PAPER_GEOMETRY, Mixture, TrainingRequest
 from service.alive_workers import alive_workers
 from service.context import Context
-from service.door import queued, refuse_when_full
+from service.door import queued
 from service.fitting_attacks import refuse_few_classes, refuse_large_region
 from service.machine import most_devices
 from service.named_things import named_dataset, named_model, videos_in, videos_per_class
-from service.needs import needs_of, uses_of
+from service.new_job import new_job
 from service.once import Accepted, Once
 from store import idempotency, jobs, models, speeds
 from store.datasets import RegisteredDataset
@@ -59,23 +59,10 @@ def accept_training(context: Context, body: Any, key: str | None) -> Accepted:
     with context.database.read() as session:
         request = _checked(session, context, asked).request
     name, spec = str(request.name), request.model_dump(mode="json")
-    needs = needs_of("training", spec)
 
     def create(session: Session) -> tuple[str, bool]:
-        refuse_when_full(session, context.settings.max_queued_jobs)
         _refuse_taken(session, name)
-        # They may have been deleted since they were looked up; from here on they cannot be until the job is there.
-        for need in needs:
-            need.hold(session)
-        job = jobs.create(
-            session,
-            kind="training",
-            spec=spec,
-            # The model that is to be: nobody else may be making one of that name, nor delete it before the job ends.
-            uses=[*uses_of(needs), ("model", name)],
-            max_attempts=context.settings.max_attempts,
-        )
-        return job.id, True
+        return new_job(session, context, "training", spec, makes=[("model", name)])
 
     return queued(context, once.make(create), "training")
 
