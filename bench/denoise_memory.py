@@ -12,7 +12,7 @@ import time
 
 import torch
 
-from models.denoising import VARIANTS
+from models.denoising_options import VARIANTS
 from models.resnet3d import ResNet3D
 
 

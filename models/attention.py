@@ -8,14 +8,13 @@ Xie et al., "Feature Denoising for Improving Adversarial Robustness" (2019), sec
 through them in tiles. The dot product needs no weights at all: keys and values are multiplied first.
 """
 
-from typing import Any, Final
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from models.argument_checks import one_of
-
-AFFINITIES: Final = ("softmax", "dot_product")
+from models.denoising_options import AFFINITIES
 
 
 class Attention(nn.Module):

@@ -14,51 +14,16 @@ Four forms, one after each stage of a network (`denoise_res2` to `denoise_res5`)
   norm, no ReLU.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.argument_checks import flag, one_of, whole_number
-from models.attention import AFFINITIES, Attention
+from models.attention import Attention
+from models.denoising_options import DenoisingOptions, options_of, variant
 from models.folded_batch_norm import normalised
-
-NORMS: Final = ("batch", "unused", "none")
-PAIRS: Final = ("used", "all")
-_MOST_FRAMES: Final = 512
-
-
-@dataclass(frozen=True)
-class DenoisingOptions:
-    """What may be chosen about the blocks; every variant has its own defaults (`VARIANTS`).
-
-    norm: "batch" (gamma starts at zero), "none", or "unused": held in the state dict as `bn_out` and never applied,
-        as in the checkpoints of the paper's authors.
-    relu: whether a ReLU follows the sum.
-    embed: whether there are theta and phi.
-    affinity: "softmax" or "dot_product".
-    frames: of the clips. For separate weights only, one pair for each of the places in time that they leave.
-    pairs: "used", or "all": every block has as many pairs as the first one, as its authors made them.
-    """
-
-    norm: str
-    relu: bool
-    embed: bool = True
-    affinity: str = "softmax"
-    frames: int = 40
-    pairs: str = "used"
-
-
-VARIANTS: Final = {
-    "official": DenoisingOptions(norm="batch", relu=False),
-    "space_time": DenoisingOptions(norm="batch", relu=False),
-    "frame_shared": DenoisingOptions(norm="none", relu=True),
-    "frame_separate": DenoisingOptions(norm="none", relu=False),
-}
-_ONLY_SEPARATE: Final = {"frames", "pairs"}
 
 
 @dataclass(frozen=True)
@@ -71,31 +36,9 @@ class Denoising:
     @classmethod
     def checked(cls, denoise: Any, denoise_options: Any) -> "Denoising | None":
         """From a builder's arguments: a name or None, and a mapping of `DenoisingOptions` fields or None."""
-        if denoise is None:
-            if denoise_options:
-                raise ValueError(f"denoise_options need denoise to be one of {', '.join(VARIANTS)}")
-            return None
-        variant = one_of("denoise", denoise, VARIANTS)
-        given = {} if denoise_options is None else denoise_options
-        if not isinstance(given, Mapping):
-            raise TypeError(f"denoise_options={given!r:.60} must map names to values")
-        allowed = {field.name for field in fields(DenoisingOptions)}
-        if variant != "frame_separate":
-            allowed -= _ONLY_SEPARATE
-        unknown = sorted(f"{name!r:.60}" for name in given if name not in allowed)
-        if unknown:
-            raise ValueError(
-                f"denoise_options of {variant!r} are {', '.join(sorted(allowed))}; not {', '.join(unknown)}"
-            )
-        options = replace(VARIANTS[variant], **given)
-        one_of("norm", options.norm, NORMS)
-        flag("relu", options.relu)
-        one_of("affinity", options.affinity, AFFINITIES)
-        whole_number("frames", options.frames, least=1, most=_MOST_FRAMES)
-        one_of("pairs", options.pairs, PAIRS)
-        if not flag("embed", options.embed) and variant == "frame_separate":
-            raise ValueError("embed=False leaves nothing to be separate; use denoise='frame_shared'")
-        return cls(variant, options)
+        name = variant(denoise)
+        options = options_of(name, denoise_options)
+        return None if name is None or options is None else cls(name, options)
 
     def blocks(self, channels: list[int], time_strides: list[int]) -> list["DenoisingBlock"]:
         """One for each stage of so many channels, whose features are `time_strides` frames of the clip apart."""

@@ -5,11 +5,9 @@ from typing import Any
 
 from torch import nn
 
-from models.argument_checks import flag, whole_number
+from models.architecture_arguments import stem_kernel, stem_stride
+from models.argument_checks import flag
 from models.convolutions import Convolutions
-
-_LONGEST_KERNEL = 31
-_LARGEST_STRIDE = 16
 
 
 @dataclass(frozen=True)
@@ -23,11 +21,9 @@ class HaraStem:
     @classmethod
     def checked(cls, conv1_t_size: Any, conv1_t_stride: Any, no_max_pool: Any) -> "HaraStem":
         """From a builder's arguments."""
-        kernel = whole_number("conv1_t_size", conv1_t_size, least=1, most=_LONGEST_KERNEL)
-        if kernel % 2 == 0:
-            raise ValueError(f"conv1_t_size={kernel} must be odd")
-        stride = whole_number("conv1_t_stride", conv1_t_stride, least=1, most=_LARGEST_STRIDE)
-        return cls(kernel, stride, not flag("no_max_pool", no_max_pool))
+        return cls(
+            stem_kernel(conv1_t_size), stem_stride(conv1_t_stride), not flag("no_max_pool", no_max_pool)
+        )
 
     @property
     def time_strides(self) -> list[int]:

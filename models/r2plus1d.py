@@ -18,15 +18,9 @@ from models.denoising import Denoising
 from models.factored_blocks import FactoredBasicBlock, FactoredBottleneck
 from models.factored_convolution import factored_width
 from models.hara_stem import HaraStem
-from models.residual_network import (
-    BASIC_DEPTHS,
-    BLOCKS,
-    WIDTHS,
-    BlockMaker,
-    ResidualNetwork,
-    checked_depth,
-)
+from models.residual_network import BlockMaker, ResidualNetwork
 from models.shortcuts import Shortcuts
+from models.stages import BASIC_DEPTHS, BLOCKS, WIDTHS, checked_depth
 
 
 class R2Plus1D(ResidualNetwork):

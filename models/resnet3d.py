@@ -19,8 +19,9 @@ from models.convolutions import Convolutions
 from models.denoising import Denoising
 from models.hara_network import HaraNetwork
 from models.hara_stem import HaraStem
-from models.residual_network import BASIC_DEPTHS, BLOCKS, WIDTHS, BlockMaker, checked_depth
+from models.residual_network import BlockMaker
 from models.shortcuts import Shortcuts
+from models.stages import BASIC_DEPTHS, BLOCKS, WIDTHS, checked_depth
 
 
 class ResNet3D(HaraNetwork):
@@ -35,8 +36,8 @@ class ResNet3D(HaraNetwork):
         conv1_t_stride: the stem's stride in time.
         no_max_pool: leave the pooling after the stem out.
         cut_shortcut_gradient: let no gradient through shortcuts of type A, as the original code does.
-        denoise: a name of `models.denoising.VARIANTS`, for a block after each stage.
-        denoise_options: fields of `models.denoising.DenoisingOptions` that differ from the variant's own.
+        denoise: a name of `models.denoising_options.VARIANTS`, for a block after each stage.
+        denoise_options: fields of `models.denoising_options.DenoisingOptions` that differ from the variant's own.
         plain: ordinary convolutions only, without the exact faster forms (to compare with).
 
     Raises `TypeError` or `ValueError` for arguments that are not allowed, before any weights are made.

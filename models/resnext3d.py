@@ -9,17 +9,17 @@ of 128: `wide_stem`. The keys are those of the 3D ResNet.
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from models.argument_checks import class_count, flag, whole_number
+from models.architecture_arguments import group_count
+from models.argument_checks import class_count, flag
 from models.bottleneck import Bottleneck
 from models.convolutions import Convolutions
 from models.denoising import Denoising
 from models.hara_network import HaraNetwork
 from models.hara_stem import HaraStem
-from models.residual_network import BLOCKS, BOTTLENECK_DEPTHS, WIDTHS, checked_depth
 from models.shortcuts import Shortcuts
+from models.stages import BLOCKS, BOTTLENECK_DEPTHS, WIDTHS, checked_depth
 
 PLANES = (128, 256, 512, 1024)
-_MOST_GROUPS = 128
 
 
 class ResNeXt3D(HaraNetwork):
@@ -44,7 +44,7 @@ class ResNeXt3D(HaraNetwork):
         denoise_options: Mapping[str, Any] | None = None,
         plain: bool = False,
     ) -> None:
-        groups = whole_number("cardinality", cardinality, least=1, most=_MOST_GROUPS)
+        groups = group_count(cardinality)
         shortcuts = Shortcuts.checked(shortcut, cut_shortcut_gradient)
         convolutions = Convolutions(flag("plain", plain))
 

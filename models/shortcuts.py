@@ -5,14 +5,13 @@ told to cut it.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from models.argument_checks import flag, one_of
-
-SHORTCUTS: Final = ("A", "B")
+from models.architecture_arguments import shortcut_kind
+from models.argument_checks import flag
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,7 @@ class Shortcuts:
     @classmethod
     def checked(cls, shortcut: Any, cut_shortcut_gradient: Any) -> "Shortcuts":
         """From a builder's arguments."""
-        kind: Literal["A", "B"] = "A" if one_of("shortcut", shortcut, SHORTCUTS) == "A" else "B"
-        return cls(kind, flag("cut_shortcut_gradient", cut_shortcut_gradient))
+        return cls(shortcut_kind(shortcut), flag("cut_shortcut_gradient", cut_shortcut_gradient))
 
     def make(self, channels: int, width: int, stride: int) -> nn.Module | None:
         """The shortcut from `channels` to `width`; None where the features fit as they are."""

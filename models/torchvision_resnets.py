@@ -19,8 +19,9 @@ from models.convolutions import Convolutions
 from models.denoising import Denoising
 from models.factored_convolution import factored_width
 from models.folded_sequence import FoldedSequence
-from models.residual_network import BLOCKS, WIDTHS, BlockMaker, ResidualNetwork
+from models.residual_network import BlockMaker, ResidualNetwork
 from models.shortcuts import projection
+from models.stages import BLOCKS, WIDTHS
 
 Kind = Literal["whole", "spatial", "factored"]
 """Of a convolution: 3x3x3; 1x3x3; 1x3x3 then 3x1x1."""

@@ -8,16 +8,15 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal
 
-from models.argument_checks import class_count, flag, whole_number
+from models.architecture_arguments import wideness
+from models.argument_checks import class_count, flag
 from models.bottleneck import Bottleneck
 from models.convolutions import Convolutions
 from models.denoising import Denoising
 from models.hara_network import HaraNetwork
 from models.hara_stem import HaraStem
-from models.residual_network import BLOCKS, BOTTLENECK_DEPTHS, WIDTHS, checked_depth
 from models.shortcuts import Shortcuts
-
-_WIDEST = 8
+from models.stages import BLOCKS, BOTTLENECK_DEPTHS, WIDTHS, checked_depth
 
 
 class WideResNet3D(HaraNetwork):
@@ -42,7 +41,7 @@ class WideResNet3D(HaraNetwork):
         denoise_options: Mapping[str, Any] | None = None,
         plain: bool = False,
     ) -> None:
-        widths = [width * whole_number("k", k, least=1, most=_WIDEST) for width in WIDTHS]
+        widths = [width * wideness(k) for width in WIDTHS]
         convolutions = Convolutions(flag("plain", plain))
         super().__init__(
             class_count(classes),

@@ -8,8 +8,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from multav.audit_options import audit_spec
+from multav.byte_count import in_bytes
 from multav.client import Client, Json
 from multav.duration import in_words
+from multav.exit_codes import INTERRUPTED
+from multav.fetched_files import fetch_files
 from multav.job_display import follow, print_rows, show_failure
 
 
@@ -28,13 +31,12 @@ def run_audit(client: Client, options: argparse.Namespace, console: Console) -> 
             f"the audit goes on: `multav wait {job['id']} --to {options.to}` follows it and fetches its report, "
             f"`multav cancel {job['id']}` ends it"
         )
-        return 130
+        return INTERRUPTED
     if job["state"] != "succeeded":
         show_failure(job, console)
         return 1
     show_audit(job["result"], console)
-    for role, path in client.download_all(job["id"], options.to).items():
-        console.print(f"  {role:<18} {path}", markup=False)
+    fetch_files(client, job["id"], options.to, console)
     if options.from_manifest is not None:
         return 0 if _is_identical(job["result"], options, console) else 4
     return 0 if all(each["verdict"] == "robust" for each in job["result"]["verdicts"].values()) else 3
@@ -59,9 +61,9 @@ def show_estimate(cost: Json, console: Console) -> None:
     rows = {
         "videos, models, attacks": f"{cost['clips']}, {cost['models']}, {cost['attacks']}",
         "outcomes": f"{cost['outcomes']:,}",
-        "gradients at most": f"{cost['gradients']:,}",
+        "gradients at most": f"{cost['gradients']:,}, and {cost['predictions']:,} predictions of the checks",
         "time at most": f"{seconds} with {cost['workers']} {'worker' if cost['workers'] == 1 else 'workers'}",
-        "memory of a worker": f"about {max(each['memory_bytes'] for each in cost['by_model']) / 1e9:.1f} GB",
+        "memory of a worker": f"about {in_bytes(max(each['memory_bytes'] for each in cost['by_model']))}",
     }
     print_rows(rows, console)
     for remark in cost["remarks"]:

@@ -6,10 +6,12 @@ from typing import Any, get_args
 
 from multav.attacks.catalogue import ATTACKS
 from multav.audits.request import PRIORITIES, AuditRequest, Checks
+from multav.exit_codes import INTERRUPTED
 from multav.local_file import json_object
 from multav.name_value import kind_with_settings
+from multav.subset_options import add_subset, given_subset
 
-EPILOG = """\
+EPILOG = f"""\
 examples:
   multav audit --count 100                             the default model, MultAV-linf, 100 clips of the built-in set
   multav audit --count 200 --kind multav-linf --kind pgd-linf \\
@@ -20,8 +22,8 @@ examples:
 Everything can also be written as JSON (--spec FILE, the body of POST /v1/audits); options come on top of it.
 Ctrl-C leaves the audit running: `multav wait JOB` follows it again, `multav pause JOB` and `multav resume JOB` stop it
 and let it go on, `multav cancel JOB` ends it. A failed or cancelled audit can be resumed, too.
-exit codes: 0 robust, 1 refused or failed, 2 wrong usage, 3 not robust, undecided or not to be trusted;
-with --from-manifest 0 for the same outcomes, 4 for others
+exit codes: 0 robust; 1 refused or failed; 2 wrong usage; 3 not robust, undecided or not to be trusted;
+with --from-manifest 0 for the same outcomes, 4 for others; {INTERRUPTED} broken off (Ctrl-C)
 """
 
 
@@ -63,20 +65,7 @@ def add_audit(command: argparse.ArgumentParser) -> None:
         help="a registered model; give it again for more (default: the service's)",
     )
     about.add_argument("--dataset", help=f"a registered dataset (default {_default('dataset')})")
-    about.add_argument(
-        "--count", type=int, metavar="N", help="so many videos, stratified by class (default: all)"
-    )
-    about.add_argument(
-        "--per-class", type=int, metavar="N", help="so many videos of each class at most (default: all)"
-    )
-    about.add_argument(
-        "--class",
-        dest="classes",
-        action="append",
-        metavar="CLASS",
-        help="only videos of this class; repeatable (default: all)",
-    )
-    about.add_argument("--subset-seed", type=int, metavar="N", help="seed of the draw of videos (default 0)")
+    add_subset(about)
     about.add_argument(
         "--recipe", choices=_choices("recipe"), help=f"how videos become clips (default {_default('recipe')})"
     )
@@ -167,15 +156,9 @@ def audit_spec(options: argparse.Namespace) -> dict[str, Any]:
         value = getattr(options, name)
         if value is not None:
             spec[name] = value
-    subset = {
-        "count": options.count,
-        "per_class": options.per_class,
-        "classes": options.classes,
-        "seed": options.subset_seed,
-    }
-    given = {name: value for name, value in subset.items() if value is not None}
-    if given:
-        spec["subset"] = {**spec.get("subset", {}), **given}
+    subset = given_subset(options)
+    if subset:
+        spec["subset"] = {**spec.get("subset", {}), **subset}
     if options.kinds:
         spec["attacks"] = options.kinds
     if options.epsilons:

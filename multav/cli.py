@@ -16,6 +16,8 @@ from multav.cli_options import default_server, parser
 from multav.client import Client, ServiceProblem
 from multav.dataset_commands import run_datasets, show_scan
 from multav.errors import MultavError
+from multav.exit_codes import INTERRUPTED
+from multav.fetched_files import fetch_files, show_files
 from multav.job_display import follow, show_failure, show_result
 from multav.local_file import existing_file, usable_folder
 from multav.model_commands import run_models
@@ -24,7 +26,7 @@ from multav.training_commands import follow_training, run_train, show_training
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; the exit code: 0 done, 1 refused or failed, 2 wrong usage, 3 the model was not fooled."""
+    """Run the command; the exit code, as the help of each command says."""
     options = parser().parse_args(arguments)
     errors = terminal(stderr=True)
     server = options.server or default_server()
@@ -48,11 +50,14 @@ def main(arguments: list[str] | None = None) -> int:
             "`make up` starts it"
         )
         return 1
+    except UnicodeEncodeError:
+        errors.print("[red]an argument is no text:[/] it holds bytes that are not UTF-8")
+        return 2
     except OSError as error:
         errors.print(f"[red]a file could not be read or written:[/] {escape(str(error))}")
         return 1
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
 
 
 class _WrongPath(Exception):
@@ -86,7 +91,7 @@ def _attack(client: Client, options: argparse.Namespace, console: Console) -> in
     except KeyboardInterrupt:
         client.cancel(job["id"])
         console.print("cancelled")
-        return 130
+        return INTERRUPTED
     return _ended(client, job, folder, console)
 
 
@@ -97,8 +102,7 @@ def _ended(client: Client, job: dict[str, Any], folder: Path, console: Console) 
     show_result(job["result"], console)
     files = client.download_all(job["id"], folder)
     files["result"] = _save_result(job, files["adversarial-video"])
-    for role, path in files.items():
-        console.print(f"  {role:<22} {path}", markup=False)
+    show_files(files, console)
     # A video that the model misjudged before is no success of the attack.
     return 0 if job["result"]["success_delivered"] and not job["result"].get("success_clean") else 3
 
@@ -123,15 +127,16 @@ def _wait(client: Client, options: argparse.Namespace, console: Console) -> int:
         return 1
     _SHOW[job["kind"]](job["result"], console)
     if options.to is not None:
-        for role, path in client.download_all(job["id"], options.to).items():
-            console.print(f"  {role:<22} {path}", markup=False)
+        fetch_files(client, job["id"], options.to, console)
     verdicts = job["result"].get("verdicts", {}).values() if job["kind"] == "audit" else ()
     return 0 if all(each["verdict"] == "robust" for each in verdicts) else 3
 
 
 def _audit(client: Client, options: argparse.Namespace, console: Console) -> int:
     try:
-        usable_folder(options.to).mkdir(parents=True, exist_ok=True)
+        folder = usable_folder(options.to)
+        if not options.dry_run:
+            folder.mkdir(parents=True, exist_ok=True)
         for path in (options.spec, options.from_manifest):
             if path is not None:
                 existing_file(path)
@@ -156,7 +161,9 @@ def _reproduce(options: argparse.Namespace, console: Console) -> int:
     from multav.reproduce_commands import run_reproduce  # only who makes the table waits for its statistics
 
     try:
-        usable_folder(options.to).mkdir(parents=True, exist_ok=True)
+        folder = usable_folder(options.to)
+        if not options.dry_run:
+            folder.mkdir(parents=True, exist_ok=True)
         if options.video is not None:
             existing_file(options.video)
         return run_reproduce(options, console)

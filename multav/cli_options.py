@@ -11,13 +11,14 @@ from multav.attacks.catalogue import ATTACKS
 from multav.audit_options import add_audit
 from multav.client import service_url
 from multav.dataset_commands import add_datasets
+from multav.exit_codes import exit_codes
 from multav.model_options import add_models
 from multav.name_value import setting
 from multav.reproduce_options import add_reproduce
 from multav.training_options import add_train
 from multav.video.formats import DEFAULT_CRF
 
-_EPILOG = """\
+_EPILOG = f"""\
 examples:
   multav attack clip.mp4                               the paper's MultAV-linf, every default
   multav attack clip.mp4 --kind pgd-linf --epsilon 0.02 --output ffv1-mkv
@@ -32,7 +33,7 @@ examples:
 
 `multav COMMAND --help` lists the options of a command.
 The service must run (`make up`, or `python -m service`); --server says where.
-exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the model was not fooled
+{exit_codes({3: "not fooled, or not robust"})}
 """
 _PORT_VARIABLE = "MULTAV_PORT"
 
@@ -54,8 +55,7 @@ def parser() -> argparse.ArgumentParser:
             "attack",
             "attack a video and fetch what was made",
             "Post a video, follow the job, show its result and fetch its files. An option that is left out is "
-            "left to the service, whose defaults are given here. Exit code 3: the delivered video does not "
-            "fool the model.",
+            "left to the service, whose defaults are given here.",
         )
     )
     add_audit(
@@ -94,13 +94,14 @@ def parser() -> argparse.ArgumentParser:
         (
             "wait",
             "follow a job to its end",
-            "Show a job's progress until it has ended, then its result, and with --to fetch its files. Of an audit the "
-            "exit code is 3 unless every model is robust.",
+            "Show a job's progress until it has ended, then its result, and with --to fetch its files. The job goes on "
+            "whether it is followed or not.",
         ),
     ):
         command = _command(commands, name, text, description)
         command.add_argument("job", metavar="JOB", help="the job's id, as it was printed when it was posted")
         if name == "wait":
+            command.epilog = exit_codes({3: "of an audit: not every model is robust"})
             command.add_argument(
                 "--to",
                 type=Path,
@@ -144,7 +145,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _command(commands: Any, name: str, text: str, description: str) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=description)
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=description, epilog=exit_codes()
+    )
     # Where it is not given again, the one before the subcommand counts.
     _add_server(command, default=argparse.SUPPRESS)
     return command
@@ -162,6 +165,7 @@ def _add_server(command: argparse.ArgumentParser, *, default: str | None) -> Non
 
 
 def _add_attack(command: argparse.ArgumentParser) -> None:
+    command.epilog = exit_codes({3: "the delivered video does not fool the model"})
     command.add_argument("video", type=Path, metavar="VIDEO", help="the video file to attack")
     command.add_argument(
         "--to",

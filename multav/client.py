@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import httpx
 
-from multav.errors import MultavError
+from multav.errors import MultavError, NotFound
 
 Json = dict[str, Any]
 _FINISHED = frozenset({"succeeded", "failed", "cancelled"})
@@ -81,7 +81,7 @@ class Client:
 
     def job(self, job_id: str) -> Json:
         """The job as it is now."""
-        return self._json("GET", f"/v1/jobs/{job_id}")
+        return self._json("GET", _path("jobs", job_id))
 
     def wait(
         self, job_id: str, on_change: Callable[[Json], None] | None = None, *, timeout: float | None = None
@@ -93,7 +93,7 @@ class Client:
         deadline = None if timeout is None else time.monotonic() + timeout
         etag, pause = "", 0.1
         while True:
-            answer = self._http.get(f"/v1/jobs/{job_id}", headers={"If-None-Match": etag} if etag else {})
+            answer = self._http.get(_path("jobs", job_id), headers={"If-None-Match": etag} if etag else {})
             if answer.status_code != 304:
                 job = _body(answer)
                 etag = answer.headers.get("ETag", "")
@@ -108,15 +108,15 @@ class Client:
 
     def cancel(self, job_id: str) -> Json:
         """Ask the job to stop; asking twice does no harm."""
-        return self._json("POST", f"/v1/jobs/{job_id}/cancel")
+        return self._json("POST", _path("jobs", job_id, "cancel"))
 
     def pause(self, job_id: str) -> Json:
         """Let the job rest until it is resumed."""
-        return self._json("POST", f"/v1/jobs/{job_id}/pause")
+        return self._json("POST", _path("jobs", job_id, "pause"))
 
     def resume(self, job_id: str) -> Json:
         """Let a paused job go on, or run a failed or cancelled one again: only what is missing is done."""
-        return self._json("POST", f"/v1/jobs/{job_id}/resume")
+        return self._json("POST", _path("jobs", job_id, "resume"))
 
     def audit(self, spec: Mapping[str, Any] | None = None, *, key: str | None = None) -> Json:
         """Post an audit and return the queued job; `spec` is the body of `POST /v1/audits`."""
@@ -129,7 +129,7 @@ class Client:
 
     def outcomes(self, job_id: str, **only: str) -> Iterator[Json]:
         """What an audit has found so far, in the order in which it came in; `only` a `model` or a `cell`."""
-        yield from self._so_far(f"/v1/audits/{job_id}/outcomes", only)
+        yield from self._so_far(_path("audits", job_id, "outcomes"), only)
 
     def train(self, spec: Mapping[str, Any] | None = None, *, key: str | None = None) -> Json:
         """Post a training and return the queued job; `spec` is the body of `POST /v1/trainings`."""
@@ -143,14 +143,14 @@ class Client:
     def curve(self, job_id: str, *, series: str | None = None) -> Iterator[Json]:
         """The points of a training's curves so far, in the order in which they came in; of one `series` if asked."""
         only = {} if series is None else {"series": series}
-        yield from self._so_far(f"/v1/trainings/{job_id}/curve", only)
+        yield from self._so_far(_path("trainings", job_id, "curve"), only)
 
     def curve_after(self, job_id: str, cursor: str | None = None) -> tuple[list[Json], str | None]:
         """Points that came in after `cursor` (from the first without one), and the cursor that goes on behind them."""
         found: list[Json] = []
         while True:
             query = {"limit": "1000"} | ({} if cursor is None else {"cursor": cursor})
-            page = self._json("GET", f"/v1/trainings/{job_id}/curve", params=query)
+            page = self._json("GET", _path("trainings", job_id, "curve"), params=query)
             found += page["items"]
             cursor = page["next_cursor"] or cursor
             if not page["next_cursor"] or not page["items"]:
@@ -162,7 +162,7 @@ class Client:
 
     def dataset(self, name: str) -> Json:
         """A registered dataset."""
-        return self._json("GET", f"/v1/datasets/{quote(name, safe='')}")
+        return self._json("GET", _path("datasets", name))
 
     def add_dataset(self, spec: Mapping[str, Any], archive: Path | None = None) -> Json:
         """Register a dataset; `spec` is the body of `POST /v1/datasets`, and an `archive` of videos is uploaded."""
@@ -179,22 +179,22 @@ class Client:
 
     def scan_dataset(self, name: str) -> Json:
         """Queue the integrity scan of a dataset and return the job."""
-        return self._json("POST", f"/v1/datasets/{quote(name, safe='')}/scan")
+        return self._json("POST", _path("datasets", name, "scan"))
 
     def delete_dataset(self, name: str) -> None:
         """Forget a dataset that no job uses."""
-        answer = self._http.delete(f"/v1/datasets/{quote(name, safe='')}")
+        answer = self._http.delete(_path("datasets", name))
         if answer.is_error:
             _body(answer)
 
     def artifacts(self, job_id: str) -> list[Json]:
         """What the job made."""
-        items: list[Json] = self._json("GET", f"/v1/jobs/{job_id}/artifacts")["items"]
+        items: list[Json] = self._json("GET", _path("jobs", job_id, "artifacts"))["items"]
         return items
 
     def download(self, artifact_id: str, path: Path) -> None:
         """Write an artifact's bytes to `path`."""
-        self._fetch(f"/v1/artifacts/{artifact_id}/content", path)
+        self._fetch(_path("artifacts", artifact_id, "content"), path)
 
     def download_all(self, job_id: str, folder: Path) -> dict[str, Path]:
         """Write everything that the job made into `folder`; the paths by role."""
@@ -212,7 +212,7 @@ class Client:
 
     def model(self, name: str) -> Json:
         """A registered model."""
-        return self._json("GET", _model_path(name))
+        return self._json("GET", _path("models", name))
 
     def import_model(
         self,
@@ -238,13 +238,13 @@ class Client:
 
     def delete_model(self, name: str) -> None:
         """Delete a model that no job uses."""
-        answer = self._http.delete(_model_path(name))
+        answer = self._http.delete(_path("models", name))
         if answer.is_error:
             _body(answer)
 
     def download_model(self, name: str, path: Path) -> None:
         """Write a model's native checkpoint to `path`."""
-        self._fetch(f"{_model_path(name)}/content", path)
+        self._fetch(_path("models", name, "content"), path)
 
     def attack_kinds(self) -> list[Json]:
         """The threat models that the service knows."""
@@ -254,7 +254,7 @@ class Client:
     def events(self, job_id: str) -> Iterator[tuple[str, Json]]:
         """The job's server-sent events as (event, data), until its last."""
         with self._http.stream(
-            "GET", f"/v1/jobs/{job_id}/events", timeout=httpx.Timeout(30.0, read=None)
+            "GET", _path("jobs", job_id, "events"), timeout=httpx.Timeout(30.0, read=None)
         ) as answer:
             event = "message"
             for line in answer.iter_lines():
@@ -327,8 +327,15 @@ class _Told:
         return self._file.fileno()
 
 
-def _model_path(name: str) -> str:
-    return f"/v1/models/{quote(name, safe='@')}"
+def _path(noun: str, name: str, *rest: str) -> str:
+    """The path of one thing, whatever its id or name is made of. Raises `NotFound` for none."""
+    if not name:
+        raise NotFound(f"an empty text is no id or name of any of the {noun}")
+    # Bytes of a command line that are no text are sent as they are; dots alone would be taken for folders.
+    escaped = quote(name, safe="@", errors="surrogateescape")
+    if not name.strip("."):
+        escaped = escaped.replace(".", "%2E")
+    return "/".join(("/v1", noun, escaped, *rest))
 
 
 def _body(answer: httpx.Response) -> Json:

@@ -10,18 +10,28 @@ from rich.markup import escape
 
 from multav.client import Client, Json
 from multav.datasets.catalogue import DATASETS
+from multav.exit_codes import exit_codes
 from multav.job_display import follow, print_rows, show_failure
 from multav.name_value import setting
+from multav.names import NAME_IN_WORDS
 
 Command = Callable[[Any, str, str, str], argparse.ArgumentParser]
 _FEW = 12
-_EPILOG = """\
+_EPILOG = f"""\
 examples:
-  multav datasets add ucf101-test-1 --kind ucf101 --root UCF101 --set split=1 --set subset=test
   multav datasets add mine --kind class-folder --archive videos.zip
+                                       your own videos, from this machine: the archive is uploaded and kept
+  multav datasets add ucf101-test-1 --kind ucf101 --root UCF101 --set split=1 --set subset=test
+                                       videos that lie on the service's machine already
   multav datasets add small --kind synthetic --set clips=100
+                                       clips that are made by a formula: no files at all
 
---root is a folder below the one that the service's operator allows (MULTAV_DATASETS_DIR); an archive is uploaded.
+Videos come in one of two ways. --archive uploads a zip or tar from this machine; it holds the files as the kind wants
+them, as walk/a.mp4 and run/b.mp4 for class-folder. --root names a folder on the service's machine; nothing is copied.
+It is written as seen from the folder in the service's setting MULTAV_DATASETS_DIR: with MULTAV_DATASETS_DIR=/data,
+--root UCF101 is /data/UCF101. Without that setting the service takes archives only. What each kind looks for in its
+folder, and which fields --set may give, is in docs/datasets.md.
+{exit_codes()}
 """
 
 
@@ -34,17 +44,30 @@ def add_datasets(datasets: argparse.ArgumentParser, command: Command) -> None:
         actions,
         "add",
         "register a dataset",
-        "Have the service list labelled videos, and register them by a name.",
+        "Register labelled videos under a name, which `multav audit --dataset NAME` and `multav train` then use.",
     )
     add.epilog = _EPILOG
     add.formatter_class = argparse.RawDescriptionHelpFormatter
-    add.add_argument("name", metavar="NAME", help="what audits will call it")
+    add.add_argument("name", metavar="NAME", help=f"what audits and trainings call it: {NAME_IN_WORDS}")
     kinds = "; ".join(f"{kind}: {spec.meaning}" for kind, spec in DATASETS.items())
-    add.add_argument("--kind", required=True, choices=list(DATASETS), help=kinds.replace("%", "%%"))
+    add.add_argument(
+        "--kind",
+        required=True,
+        choices=list(DATASETS),
+        help=f"what the videos and their labels are (no default): {kinds}".replace("%", "%%"),
+    )
     where = add.add_mutually_exclusive_group()
-    where.add_argument("--root", metavar="FOLDER", help="folder of the videos, as the service sees it")
     where.add_argument(
-        "--archive", type=Path, metavar="FILE", help="zip or tar of the videos, to be uploaded"
+        "--root",
+        metavar="FOLDER",
+        help="the videos lie on the service's machine, in this folder below its MULTAV_DATASETS_DIR (default: give "
+        "--archive, or neither for the kind synthetic)",
+    )
+    where.add_argument(
+        "--archive",
+        type=Path,
+        metavar="FILE",
+        help="the videos lie here: a zip or tar of them, which is uploaded (default: give --root)",
     )
     add.add_argument(
         "--set",
@@ -53,20 +76,22 @@ def add_datasets(datasets: argparse.ArgumentParser, command: Command) -> None:
         default=[],
         type=setting,
         metavar="NAME=VALUE",
-        help='a field of the kind, as JSON: split=1, classes=["walk","run"] (docs/datasets.md); repeatable',
+        help='a field of the kind, its value as JSON: split=1, classes=["walk","run"] (docs/datasets.md); repeatable '
+        "(default: the kind's own)",
     )
     for name, text, description in (
         ("show", "show a dataset", "Show everything that is known of a dataset."),
         (
             "scan",
             "look at every video",
-            "Decode and hash every video; name what is corrupt, missing or there twice (exit code 3 then).",
+            "Decode and hash every video; name what is corrupt, missing or there twice.",
         ),
         ("delete", "forget a dataset", "Forget a dataset that no job uses. Files in a folder stay."),
     ):
-        command(actions, name, text, description).add_argument(
-            "name", metavar="NAME", help="a registered dataset, one of `multav datasets`"
-        )
+        action = command(actions, name, text, description)
+        action.add_argument("name", metavar="NAME", help="a registered dataset, one of `multav datasets`")
+        if name == "scan":
+            action.epilog = exit_codes({3: "some videos are corrupt, missing or there twice"})
 
 
 def run_datasets(client: Client, options: argparse.Namespace, console: Console) -> int:

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
+from multav.byte_count import in_bytes
 from multav.client import Client, Json
 
 
@@ -77,7 +78,7 @@ def show_result(result: Json, console: Console) -> None:
         "PSNR, SSIM of crafted frames": "nothing changed"
         if change["psnr_db"] is None
         else f"{change['psnr_db']:.1f} dB, {change['ssim']:.4f}",
-        "file": f"{delivery['codec']}, {bits} bits, {delivery['bytes'] / 1e6:.2f} MB",
+        "file": f"{delivery['codec']}, {bits} bits, {in_bytes(delivery['bytes'])}",
         "tried": ", ".join(_rung(rung) for rung in delivery["tried"]),
         "sound": "carried over untouched"
         if delivery["audio"]["copied"]

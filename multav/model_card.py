@@ -13,12 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from multav.errors import BadCheckpoint
 from multav.geometry import InputGeometry
+from multav.names import NAME, VERSION
 from multav.validation import field_errors
 
 METADATA_KEY = "multav"
-VERSION = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,49}$"
-"""A version is a part of the path that requests call a model by."""
-
 ClassName = Annotated[str, Field(strict=True, min_length=1, max_length=200)]
 _LARGEST_HEADER = 16 * 2**20
 _LARGEST_CARD = 2**20
@@ -29,7 +27,7 @@ class ModelCard(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")
+    name: str = Field(pattern=NAME)
     architecture: str = Field(description="key of models.architectures.ARCHITECTURES")
     arguments: dict[str, Any] = Field(
         default_factory=dict, description="the architecture's keyword arguments"

@@ -161,6 +161,8 @@ def _count(number: int | None) -> str:
     return (
         "not counted"
         if number is None
+        else f"{number:,}"
+        if number < 1e5
         else f"{number / 1e6:.2f} M"
         if number < 1e9
         else f"{number / 1e9:.2f} G"

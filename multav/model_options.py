@@ -5,13 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
+from multav.exit_codes import exit_codes
 from multav.model_upload import KnownClasses
 from multav.name_value import setting
+from multav.names import NAME_IN_WORDS
 
 Command = Callable[[Any, str, str, str], argparse.ArgumentParser]
 _LISTS = ", ".join(get_args(KnownClasses))
 
-_IMPORT_EPILOG = """\
+_IMPORT_EPILOG = f"""\
 examples:
   multav models import model.safetensors                            a native checkpoint says everything itself
   multav models import r3d18_K_200ep.pth --name kinetics-r3d18      a published one is mostly recognised
@@ -20,6 +22,7 @@ examples:
 
 What the file does not say and you leave out is recognised, or taken for granted and listed as an assumption; what
 cannot be guessed is asked for. Nothing in the file is executed. The model is tried before it is registered.
+{exit_codes()}
 """
 
 
@@ -54,7 +57,8 @@ def _add_import(command: argparse.ArgumentParser) -> None:
     command.add_argument("checkpoint", type=Path, metavar="FILE", help="the checkpoint to register")
     command.add_argument(
         "--name",
-        help="what requests will call it (default: the checkpoint's own name, or made from the file's)",
+        help=f"what requests will call it: {NAME_IN_WORDS} (default: the checkpoint's own name, or made from the "
+        "file's)",
     )
     # `--version` alone would be taken for the program's.
     command.add_argument(

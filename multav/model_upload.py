@@ -17,7 +17,8 @@ from pydantic import (
 
 from multav.attacks.catalogue import in_words
 from multav.errors import InvalidSpec
-from multav.model_card import VERSION, ClassName, distinct
+from multav.model_card import ClassName, distinct
+from multav.names import NAME, NAME_IN_WORDS, VERSION
 from multav.validation import field_errors, near
 
 Triple = Annotated[
@@ -75,8 +76,8 @@ class ModelUpload(BaseModel):
 
     name: str | None = Field(
         None,
-        pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$",
-        description="name to register under; null: the card's, or made from the file's name",
+        pattern=NAME,
+        description=f"name to register under, {NAME_IN_WORDS}; null: the card's, or made from the file's name",
     )
     architecture: StrictStr | None = Field(None, max_length=100, description="null: read from the tensors")
     arguments: dict[Annotated[str, Field(max_length=100)], JsonValue] = Field(

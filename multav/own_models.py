@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Final
 
+from multav.names import NAME
+
 GROUP: Final = "multav.models"
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_NAME: Final = re.compile(NAME)
 _PATH: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 

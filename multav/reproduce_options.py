@@ -3,9 +3,10 @@
 import argparse
 from pathlib import Path
 
+from multav.exit_codes import exit_codes
 from multav.reproduction.printed import COLUMNS, NETWORKS
 
-EPILOG = """\
+EPILOG = f"""\
 examples:
   multav reproduce table1 --small                      the whole table in small, on this machine
   multav reproduce table1 --small --dry-run            what would be trained and audited
@@ -14,7 +15,7 @@ examples:
 
 Without --server a service is started for the time of the command, with its data in the folder of --to. Everything runs
 as jobs, so that the same command goes on where it was broken off (Ctrl-C, a power cut), and never does a thing twice.
-exit codes: 0 the table was made, 1 a part of it could not be made, 2 wrong usage
+{exit_codes({0: "the table was made", 1: "a part of it could not be made"})}
 """
 
 

@@ -6,8 +6,11 @@ from typing import Final
 from rich.console import Console
 from rich.markup import escape
 
+from multav.byte_count import in_bytes
 from multav.client import Client, Json
 from multav.duration import in_words
+from multav.exit_codes import INTERRUPTED
+from multav.fetched_files import fetch_files
 from multav.job_display import follow, print_rows, show_failure
 from multav.training_options import training_spec
 
@@ -38,14 +41,13 @@ def run_train(client: Client, options: argparse.Namespace, console: Console) -> 
             f"the training goes on: `multav wait {job['id']}` follows it, `multav cancel {job['id']}` ends it",
             markup=False,
         )
-        return 130
+        return INTERRUPTED
     if job["state"] != "succeeded":
         show_failure(job, console)
         return 1
     show_training(job["result"], console)
     if options.to is not None:
-        for role, path in client.download_all(job["id"], options.to).items():
-            console.print(f"  {role:<12} {path}", markup=False)
+        fetch_files(client, job["id"], options.to, console)
     return 0
 
 
@@ -75,7 +77,7 @@ def show_training_estimate(cost: Json, console: Console) -> None:
         "steps": f"{cost['steps']:,}, {cost['steps_per_epoch']:,} to an epoch; {cost['looks']} looks",
         "gradients at most": f"{cost['gradients']:,}",
         "time at most": f"{seconds}; {cost['workers']} {'worker is' if cost['workers'] == 1 else 'workers are'} there",
-        "memory": f"about {cost['memory_bytes'] / 1e9:.1f} GB, in pieces if there is less",
+        "memory": f"about {in_bytes(cost['memory_bytes'])}, in pieces if there is less",
     }
     print_rows(rows, console)
     for remark in cost["remarks"]:
@@ -87,7 +89,7 @@ def show_training(result: Json, console: Console) -> None:
     chosen = result["chosen"]
     rows = {
         "model": f"[bold]{escape(result['model'])}[/] ({result['model_sha256'][:12]})",
-        "trained": f"{result['steps']} steps, {result['epochs']:.1f} epochs, {in_words(result['seconds'])}"
+        "trained": f"{result['steps']} steps, {result['epochs']:.3g} epochs, {in_words(result['seconds'])}"
         + (", stopped early" if result["stopped_early"] else ""),
         "checkpoint": escape(f"step {chosen['step']}, chosen on {chosen['on']}"),
         "validation": _accuracies(result["clean_accuracy"], result["robust_accuracy"]),

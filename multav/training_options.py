@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 from multav.attacks.catalogue import ATTACKS
+from multav.exit_codes import exit_codes
 from multav.local_file import json_object
 from multav.name_value import kind_with_settings, setting
+from multav.names import NAME_IN_WORDS
+from multav.subset_options import add_subset, given_subset
 from multav.training.request import PAPER_GEOMETRY, Mixture, Start, TrainingRequest, Validation
 
-EPILOG = """\
+EPILOG = f"""\
 examples:
   multav train --wait                                  the default model, the paper's recipe against MultAV-linf
   multav train --name hardened --steps 800 --batch-size 32 --optimiser adamw --schedule cosine,warm_up=0.2 \\
@@ -21,7 +24,7 @@ Everything can also be written as JSON (--spec FILE, the body of POST /v1/traini
 The training runs in the service: without --wait, and after Ctrl-C, it goes on. `multav wait JOB` follows it, `multav
 pause JOB` and `multav resume JOB` stop it and let it go on from its last checkpoint, `multav cancel JOB` ends it. The
 model is registered when it is done (`multav models show NAME`), and audited unless --no-audit is given.
-exit codes: 0 accepted, or with --wait done; 1 refused or failed, 2 wrong usage
+{exit_codes({0: "accepted, or with --wait done"})}
 """
 
 
@@ -56,7 +59,7 @@ def add_train(command: argparse.ArgumentParser) -> None:
 
 
 def _add_start(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--name", help="what the model is registered as (default: made up)")
+    group.add_argument("--name", help=f"what the model is registered as: {NAME_IN_WORDS} (default: made up)")
     start = group.add_mutually_exclusive_group()
     start.add_argument(
         "--model", metavar="NAME", help="a registered model to start from (default: the service's)"
@@ -91,20 +94,7 @@ def _add_start(group: argparse._ArgumentGroup) -> None:
 
 def _add_videos(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--dataset", help=f"a registered dataset (default {_default('dataset')})")
-    group.add_argument(
-        "--count", type=int, metavar="N", help="so many videos, stratified by class (default: all)"
-    )
-    group.add_argument(
-        "--per-class", type=int, metavar="N", help="so many videos of each class at most (default: all)"
-    )
-    group.add_argument(
-        "--class",
-        dest="classes",
-        action="append",
-        metavar="CLASS",
-        help="only videos of this class; repeatable (default: all)",
-    )
-    group.add_argument("--subset-seed", type=int, metavar="N", help="seed of the draw of videos (default 0)")
+    add_subset(group)
     group.add_argument(
         "--recipe",
         choices=_choices("recipe"),
@@ -181,8 +171,16 @@ def _add_attacks(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_descent(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--epochs", type=int, metavar="N", help=_help("epochs"))
-    group.add_argument("--steps", type=int, metavar="N", help=_help("steps", "whole epochs"))
+    length = group.add_mutually_exclusive_group()
+    length.add_argument(
+        "--epochs", type=int, metavar="N", help=f"{_help('epochs')}; takes the place of steps in --spec"
+    )
+    length.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        help=f"{_help('steps', 'whole epochs')}; takes the place of epochs in --spec",
+    )
     group.add_argument("--batch-size", type=_number_or_auto, metavar="N|auto", help=_help("batch_size"))
     group.add_argument("--accumulation", type=int, metavar="N", help=_help("accumulation"))
     group.add_argument(
@@ -204,6 +202,7 @@ def _add_descent(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--precision", choices=_choices("precision"), help=_help("precision"))
     group.add_argument("--seed", type=int, help=_help("seed"))
+    group.add_argument("--devices", type=int, metavar="N", help=_help("devices"))
     group.add_argument(
         "--checkpoint-minutes", type=float, metavar="MINUTES", help=_help("checkpoint_minutes")
     )
@@ -232,6 +231,7 @@ _PLAIN = (
     "precision",
     "seed",
     "checkpoint_minutes",
+    "devices",
     "audit",
 )
 """Fields of the request that an option of the same name gives."""
@@ -243,15 +243,15 @@ def training_spec(options: argparse.Namespace) -> dict[str, Any]:
     Raises `OSError` and `ValueError` for a file that cannot be read, and `ValueError` for options that need another.
     """
     spec: dict[str, Any] = {} if options.spec is None else json_object(options.spec)
+    # The service would count steps, whatever is said of epochs.
+    if options.epochs is not None:
+        spec.pop("steps", None)
+    if options.steps is not None:
+        spec.pop("epochs", None)
     spec |= {name: getattr(options, name) for name in _PLAIN if getattr(options, name) is not None}
     groups = {
         "start": _start(options, spec.get("start") or {}),
-        "subset": {
-            "count": options.count,
-            "per_class": options.per_class,
-            "classes": options.classes,
-            "seed": options.subset_seed,
-        },
+        "subset": given_subset(options),
         "augmentation": dict(options.augment or ()),
         "validation": {
             "dataset": options.validation,

@@ -6,6 +6,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from multav.errors import FieldError
+from multav.names import PATTERNS_IN_WORDS
 
 _IN_WORDS: Final[Mapping[str, str]] = {
     "dict_type": "must be a JSON object",
@@ -55,6 +56,8 @@ def _in_words(finding: Any, hint: Callable[[str], str]) -> str:
     if kind == "union_tag_invalid":
         name = str(context["discriminator"]).strip("'")
         return f"there is no {name} {context['tag']!r}; known are: {context['expected_tags']}"
+    if kind == "string_pattern_mismatch" and context["pattern"] in PATTERNS_IN_WORDS:
+        return f"must be {PATTERNS_IN_WORDS[context['pattern']]}"
     if kind == "too_short":
         least = context["min_length"]
         return f"must have at least {least} {'entry' if least == 1 else 'entries'}"

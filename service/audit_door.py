@@ -10,17 +10,18 @@ from multav.audits.class_order import common_classes
 from multav.audits.estimate import AuditEstimate, estimate
 from multav.audits.request import PRIORITIES, AuditRequest
 from multav.errors import InvalidSpec
+from service.alive_workers import alive_workers
 from service.context import Context
-from service.door import queued, refuse_when_full
+from service.door import queued
 from service.fitting_attacks import refuse_few_classes, refuse_large_region
-from service.named_things import held, named_dataset, named_model, videos_in
+from service.named_things import named_dataset, named_model, videos_in
+from service.new_job import new_job
 from service.once import Accepted, Once
-from store import datasets, idempotency, jobs, models, speeds, workers
+from store import idempotency, speeds
 from store.datasets import RegisteredDataset
 from store.models import RegisteredModel
 
 AUDITS_ROUTE: Final = "POST /v1/audits"
-_FRESH_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -45,25 +46,9 @@ def accept_audit(context: Context, body: Any, key: str | None) -> Accepted:
         return first
     with context.database.read() as session:
         request = _checked(session, context, asked).request
-
-    def create(session: Session) -> tuple[str, bool]:
-        refuse_when_full(session, context.settings.max_queued_jobs)
-        # They may have been deleted since they were looked up; from here on they cannot be until the job is there.
-        for index, name in enumerate(request.models):
-            held(models.hold, session, name, f"/models/{index}")
-        held(datasets.hold, session, request.dataset, "/dataset")
-        uses: list[jobs.Use] = [("model", name) for name in request.models]
-        job = jobs.create(
-            session,
-            kind="audit",
-            spec=request.model_dump(mode="json"),
-            uses=[*uses, ("dataset", request.dataset)],
-            priority=PRIORITIES[request.priority],
-            max_attempts=context.settings.max_attempts,
-        )
-        return job.id, True
-
-    return queued(context, once.make(create), "audit")
+    spec, priority = request.model_dump(mode="json"), PRIORITIES[request.priority]
+    made = once.make(lambda session: new_job(session, context, "audit", spec, priority=priority))
+    return queued(context, made, "audit")
 
 
 def estimate_audit(context: Context, body: Any) -> AuditEstimate:
@@ -75,7 +60,7 @@ def estimate_audit(context: Context, body: Any) -> AuditEstimate:
             model.name: speeds.seconds_of(session, model.sha256, found.request.precision)
             for model in found.models
         }
-        alive = len(workers.alive(session, within_seconds=_FRESH_SECONDS))
+        alive = len(alive_workers(session))
     return estimate(
         found.request,
         clips=found.clips,

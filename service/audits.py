@@ -1,6 +1,6 @@
 """POST /v1/audits: a robustness audit as a job; its outcomes while it runs."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -14,7 +14,7 @@ from multav.errors import NotFound
 from service.attacks import job_answer
 from service.audit_door import accept_audit, estimate_audit
 from service.context import InContext
-from service.inlined_schema import inline
+from service.inlined_schema import json_body_schema
 from service.jobs import read_job
 from service.problems import problems
 from service.representations import JobView
@@ -68,14 +68,6 @@ class OutcomeList(BaseModel):
     )
 
 
-def _request_body() -> dict[str, Any]:
-    """The OpenAPI of the body."""
-    spec = AuditRequest.model_json_schema(ref_template="#/components/schemas/{model}")
-    definitions = spec.pop("$defs", {})
-    content = {"application/json": {"schema": inline(spec, definitions), "example": _EXAMPLE}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
 @router.post(
     "",
     operation_id="createAudit",
@@ -90,7 +82,7 @@ def _request_body() -> dict[str, Any]:
         },
         **problems(400, 413, 422, 429, 503),
     },
-    openapi_extra=_request_body(),
+    openapi_extra=json_body_schema(AuditRequest, _EXAMPLE),
 )
 async def create_audit(
     request: Request,

@@ -9,12 +9,14 @@ from sqlalchemy.orm import Session
 from multav.attacks.catalogue import in_words
 from multav.datasets.catalogue import Dataset, parse_dataset
 from multav.errors import BadDataset, InvalidSpec
+from multav.names import NAME, NAME_IN_WORDS
 from multav.validation import field_errors
 from service.context import Context
-from service.door import queued, refuse_when_full
+from service.door import queued
+from service.new_job import new_job
 from service.once import Accepted, Once
 from service.uploads import Submission
-from store import blobs, datasets, idempotency, jobs
+from store import blobs, datasets, idempotency
 from store.blobs import Blob
 from store.dataset_files import unpack_archive
 
@@ -27,8 +29,8 @@ class DatasetUpload(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[StrictStr, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")] = Field(
-        description="what audits call it by"
+    name: Annotated[StrictStr, Field(pattern=NAME)] = Field(
+        description=f"what audits and trainings call it by, {NAME_IN_WORDS}"
     )
     root: Annotated[StrictStr, Field(min_length=1, max_length=4096)] | None = Field(
         None,
@@ -74,16 +76,9 @@ def accept_scan(context: Context, name: str, key: str | None) -> Accepted:
         return first
 
     def create(session: Session) -> tuple[str, bool]:
-        refuse_when_full(session, context.settings.max_queued_jobs)
         dataset = datasets.hold(session, name)
-        job = jobs.create(
-            session,
-            kind="scan",
-            spec={"dataset": dataset.name, "dataset_sha256": dataset.sha256},
-            uses=[("dataset", dataset.name)],
-            max_attempts=context.settings.max_attempts,
-        )
-        return job.id, True
+        spec = {"dataset": dataset.name, "dataset_sha256": dataset.sha256}
+        return new_job(session, context, "scan", spec)
 
     return queued(context, once.make(create), "scan")
 

@@ -7,12 +7,12 @@ from fastapi.responses import JSONResponse
 from starlette.responses import PlainTextResponse
 
 from multav.errors import MultavError
+from service.alive_workers import alive_workers
 from service.context import Context, InContext
-from store import jobs, models, workers
+from store import jobs, models
 from store.tables import STATES
 
 router = APIRouter(tags=["health"])
-_FRESH_SECONDS = 10.0
 
 
 @router.get("/healthz", operation_id="live", summary="Alive?")
@@ -53,7 +53,7 @@ def metrics(context: InContext) -> PlainTextResponse:
         lines = ["# TYPE multav_jobs gauge"]
         lines += [f'multav_jobs{{state="{state}"}} {jobs.count(session, state)}' for state in STATES]  # type: ignore[arg-type]
         lines += ["# TYPE multav_workers gauge"]
-        lines += [f"multav_workers {len(workers.alive(session, within_seconds=_FRESH_SECONDS))}"]
+        lines += [f"multav_workers {len(alive_workers(session))}"]
     return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
 
 
@@ -76,7 +76,7 @@ def _artifact_store(context: Context) -> dict[str, Any]:
 
 def _workers(context: Context) -> dict[str, Any]:
     with context.database.read() as session:
-        alive = workers.alive(session, within_seconds=_FRESH_SECONDS)
+        alive = alive_workers(session)
     if not alive:
         return {"ok": False, "detail": "no worker has given a sign of life: jobs are accepted and wait"}
     return {"ok": True, "alive": len(alive), "busy": sum(worker.job_id is not None for worker in alive)}

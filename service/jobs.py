@@ -14,6 +14,7 @@ from service.events import job_events
 from service.paging import Cursor, Limit
 from service.problems import problems
 from service.representations import ArtifactView, JobView, artifact_view, job_view
+from service.resume_door import accept_resume
 from store import artifacts, jobs
 from store.artifacts import Artifact
 from store.jobs import Job
@@ -156,18 +157,17 @@ def pause_job(context: InContext, job_id: str) -> Response:
     summary="Resume a job",
     status_code=202,
     response_model=JobView,
-    responses=problems(404, 409, 503),
+    responses=problems(404, 409, 429, 503),
 )
 def resume_job(context: InContext, job_id: str) -> Response:
     """Let a paused job go on, or run one again that failed or was cancelled.
 
-    An audit does only what is missing, and a training goes on from its last checkpoint.
+    An audit does only what is missing, and a training goes on from its last checkpoint. What could not come to a good
+    end is answered at once (409): a model or dataset that the job needs was deleted or replaced, or another model has
+    the name of the one that a training makes.
     """
     read_job(context, job_id)
-    with context.database.write() as session:
-        jobs.resume(session, job_id, more_attempts=context.settings.max_attempts)
-        waiting = jobs.waiting(session, job_id, _MOST_MESSAGES)
-    for each, kind in waiting.items():
+    for each, kind in accept_resume(context, job_id, _MOST_MESSAGES).items():
         if not context.queue.nudge(each, kind):
             break
     return _changed(context, job_id)

@@ -1,10 +1,7 @@
-"""Models and datasets that a request names: looked up, held against what the request says of them, kept while it waits.
+"""Models and datasets that a request names: looked up, and held against what the request says of them.
 
 Each refusal is an `InvalidSpec` that points at the field (`pointer`) that names the thing.
 """
-
-from collections.abc import Callable
-from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -41,14 +38,6 @@ def named_dataset(
             f"{pointer}_sha256", f"dataset {dataset.name!r} has the SHA-256 {dataset.sha256}"
         )
     return dataset
-
-
-def held(hold: Callable[[Session, str], Any], session: Session, name: str, pointer: str) -> None:
-    """Keep what the job is going to use. Raises `InvalidSpec` when it was deleted meanwhile."""
-    try:
-        hold(session, name)
-    except NotFound as error:
-        raise InvalidSpec.at(pointer, error.detail) from error
 
 
 def videos_per_class(dataset: RegisteredDataset, subset: Subset) -> dict[str, int]:

@@ -1,13 +1,10 @@
 """Is the worker alive but taking no work? It happens to queue clients after a server was reset."""
 
-import socket
-from typing import Final
-
 from multav.errors import MultavError
-from store import jobs, workers
+from service.alive_workers import alive_workers
+from service.machine import on_this_machine
+from store import jobs
 from store.database import Database
-
-_FRESH_SECONDS: Final = 10.0
 
 
 def worker_has_stalled(database: Database, *, running_seconds: float, stall_seconds: float) -> bool:
@@ -21,9 +18,9 @@ def worker_has_stalled(database: Database, *, running_seconds: float, stall_seco
         with database.read() as session:
             if (jobs.oldest_waiting_seconds(session) or 0.0) < stall_seconds:
                 return False
-            alive = workers.alive(session, within_seconds=_FRESH_SECONDS)
+            alive = alive_workers(session)
     except MultavError:
         # Nobody can work without the database, and a new worker could not either.
         return False
-    here = [worker for worker in alive if worker.id.startswith(f"{socket.gethostname()}:")]
+    here = [worker for worker in alive if on_this_machine(worker)]
     return all((worker.idle_seconds or 0.0) > stall_seconds for worker in here)

@@ -8,24 +8,28 @@ from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
+from models.architecture_arguments import wrong_arguments
 from models.architecture_names import ARCHITECTURE_NAMES
 from multav.audits.request import Subset
-from multav.errors import Conflict, InvalidSpec
+from multav.errors import Conflict, FieldError, InvalidSpec
 from multav.geometry import InputGeometry
 from multav.training.audit_after import audited_on, why_no_audit
 from multav.training.estimate import TrainingEstimate, estimate
 from multav.training.request import PAPER_GEOMETRY, Mixture, TrainingRequest
+from service.alive_workers import alive_workers
 from service.context import Context
-from service.door import queued, refuse_when_full
+from service.door import queued
 from service.fitting_attacks import refuse_few_classes, refuse_large_region
-from service.named_things import held, named_dataset, named_model, videos_in, videos_per_class
+from service.machine import most_devices
+from service.named_things import named_dataset, named_model, videos_in, videos_per_class
+from service.new_job import new_job
 from service.once import Accepted, Once
-from store import datasets, idempotency, jobs, models, speeds, workers
+from store import idempotency, jobs, models, speeds
 from store.datasets import RegisteredDataset
 from store.models import RegisteredModel
+from store.workers import Worker
 
 TRAININGS_ROUTE: Final = "POST /v1/trainings"
-_FRESH_SECONDS: Final = 10.0
 _LONGEST_NAME: Final = 100
 _FEW: Final = 8
 
@@ -54,29 +58,11 @@ def accept_training(context: Context, body: Any, key: str | None) -> Accepted:
         return first
     with context.database.read() as session:
         request = _checked(session, context, asked).request
+    name, spec = str(request.name), request.model_dump(mode="json")
 
     def create(session: Session) -> tuple[str, bool]:
-        refuse_when_full(session, context.settings.max_queued_jobs)
-        name = str(request.name)
         _refuse_taken(session, name)
-        # They may have been deleted since they were looked up; from here on they cannot be until the job is there.
-        uses: list[jobs.Use] = [("dataset", request.dataset)]
-        held(datasets.hold, session, request.dataset, "/dataset")
-        if request.validation.dataset is not None:
-            held(datasets.hold, session, request.validation.dataset, "/validation/dataset")
-            uses.append(("dataset", request.validation.dataset))
-        if request.start.model is not None:
-            held(models.hold, session, request.start.model, "/start/model")
-            uses.append(("model", request.start.model))
-        job = jobs.create(
-            session,
-            kind="training",
-            spec=request.model_dump(mode="json"),
-            # The model that is to be: nobody else may be making one of that name, nor delete it before the job ends.
-            uses=[*uses, ("model", name)],
-            max_attempts=context.settings.max_attempts,
-        )
-        return job.id, True
+        return new_job(session, context, "training", spec, makes=[("model", name)])
 
     return queued(context, once.make(create), "training")
 
@@ -92,7 +78,7 @@ def estimate_training(context: Context, body: Any) -> TrainingEstimate:
             if found.start is None
             else speeds.seconds_of(session, found.start.sha256, found.request.precision)
         )
-        alive = len(workers.alive(session, within_seconds=_FRESH_SECONDS))
+        alive = len(alive_workers(session))
     return estimate(
         found.request,
         train_clips=found.train_clips,
@@ -108,7 +94,9 @@ def estimate_training(context: Context, body: Any) -> TrainingEstimate:
 def _checked(session: Session, context: Context, asked: TrainingRequest) -> _Checked:
     """The request with model and datasets named and pinned, once they fit each other. Raises `InvalidSpec`."""
     _refuse_rare_checkpoints(asked, context.settings.job_time_limit_seconds)
+    _refuse_many_devices(asked, alive_workers(session))
     start = _start(session, context, asked)
+    _refuse_wrong_arguments(asked, start)
     dataset = named_dataset(session, asked.dataset, asked.dataset_sha256)
     classes = tuple(videos_per_class(dataset, asked.subset))
     if len(classes) < 2:
@@ -163,6 +151,18 @@ def _refuse_rare_checkpoints(asked: TrainingRequest, limit_seconds: float) -> No
         )
 
 
+def _refuse_many_devices(asked: TrainingRequest, alive: Sequence[Worker]) -> None:
+    """Raise `InvalidSpec` for more devices than any worker has that is there, where that is known."""
+    most = most_devices(alive)
+    if most is not None and asked.devices > most[0]:
+        count, what = most
+        raise InvalidSpec.at(
+            "/devices",
+            f"the machine of the workers has {count} {what}: ask for as many at most, or start a worker where there "
+            "are more",
+        )
+
+
 def _start(session: Session, context: Context, asked: TrainingRequest) -> RegisteredModel | None:
     """The model that the training starts from; None for the random weights of an architecture that is known."""
     architecture = asked.start.architecture
@@ -187,6 +187,24 @@ def _start(session: Session, context: Context, asked: TrainingRequest) -> Regist
             "checkpoint or an architecture",
         )
     return model
+
+
+def _refuse_wrong_arguments(asked: TrainingRequest, start: RegisteredModel | None) -> None:
+    """Raise `InvalidSpec` for arguments that no network can be built with; beside a model's own they count first."""
+    given = asked.start.arguments
+    if start is None:
+        wrong = wrong_arguments(str(asked.start.architecture), given)
+    else:
+        wrong = wrong_arguments(start.card.architecture, start.card.arguments | given)
+    if wrong:
+        # A model's own argument may be wrong only beside those that are given.
+        errors = [
+            FieldError(
+                pointer=f"/start/arguments/{name}" if name in given else "/start/arguments", detail=detail
+            )
+            for name, detail in wrong.items()
+        ]
+        raise InvalidSpec("; ".join(wrong.values()), errors=errors)
 
 
 def _geometry(asked: TrainingRequest, start: RegisteredModel | None) -> InputGeometry:

@@ -1,6 +1,6 @@
 """POST /v1/trainings: a model is trained as a job; its curves while it runs."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -13,7 +13,7 @@ from multav.training.estimate import TrainingEstimate
 from multav.training.request import TrainingRequest
 from service.attacks import job_answer
 from service.context import InContext
-from service.inlined_schema import inline
+from service.inlined_schema import json_body_schema
 from service.jobs import read_job
 from service.problems import problems
 from service.representations import JobView
@@ -44,14 +44,6 @@ class Curve(BaseModel):
     )
 
 
-def _request_body() -> dict[str, Any]:
-    """The OpenAPI of the body."""
-    spec = TrainingRequest.model_json_schema(ref_template="#/components/schemas/{model}")
-    definitions = spec.pop("$defs", {})
-    content = {"application/json": {"schema": inline(spec, definitions), "example": _EXAMPLE}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
 @router.post(
     "",
     operation_id="createTraining",
@@ -66,7 +58,7 @@ def _request_body() -> dict[str, Any]:
         },
         **problems(400, 409, 413, 422, 429, 503),
     },
-    openapi_extra=_request_body(),
+    openapi_extra=json_body_schema(TrainingRequest, _EXAMPLE),
 )
 async def create_training(
     request: Request,

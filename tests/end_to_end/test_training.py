@@ -250,10 +250,11 @@ def test_the_command_follows_a_training(
 
 
 def test_a_training_that_cannot_be_made_says_why(stack: Any) -> None:
-    start = {"architecture": "resnet3d", "arguments": {"depth": 11}, "geometry": GEOMETRY}
+    arguments = {"depth": 200, "widen_factor": 4}
+    start = {"architecture": "resnet3d", "arguments": arguments, "geometry": GEOMETRY}
     job = stack.finished(stack.client.train({**SMALL, "start": start})["id"])
     assert (job["state"], job["problem"]["code"]) == ("failed", "bad_checkpoint")
-    assert "resnet3d cannot be built" in job["problem"]["detail"]
+    assert "parameters; at most" in job["problem"]["detail"]
     job = stack.finished(
         stack.client.train({**SMALL, "optimiser": {"kind": "sgd", "learning_rate": 100.0, "momentum": 0.99}})[
             "id"

@@ -10,7 +10,7 @@ import torch
 
 from models.architectures import ARCHITECTURES
 from models.counts import counts
-from models.denoising import VARIANTS, DenoisingOptions
+from models.denoising_options import VARIANTS, DenoisingOptions
 
 torch.set_num_threads(1)
 PAGE = (Path(__file__).parents[2] / "docs" / "models" / "architectures.md").read_text(encoding="utf-8")

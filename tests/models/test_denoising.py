@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from models.attention import Attention
-from models.denoising import VARIANTS, Denoising, DenoisingBlock
+from models.denoising import Denoising, DenoisingBlock
+from models.denoising_options import VARIANTS
 from models.resnet3d import ResNet3D
 
 torch.set_num_threads(1)

@@ -149,6 +149,23 @@ def test_every_option_explains_itself() -> None:
         command.format_help()  # a stray % would raise
 
 
+def every_parser(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from every_parser(command)
+
+
+def test_every_help_says_what_exit_codes_mean() -> None:
+    parsers = list(every_parser(parser()))
+    assert len(parsers) > 15
+    for each in parsers:
+        said = " ".join(each.format_help().split())
+        assert "exit codes: 0 " in said, each.prog
+        assert "130 broken off (Ctrl-C)" in said, each.prog
+
+
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         cli.main(["--version"])

@@ -20,7 +20,7 @@ EVERYTHING = """
     --validation v --validation-share 0.2 --validation-clips 7 --validation-every 2 --validation-kind pgd-linf,steps=3
     --select last --patience 4 --no-audit --kind multav-linf,steps=4 --kind pgd-linf --choice worst
     --method trades --clean-fraction 0 --beta 2 --replays 3 --ramp 0.4
-    --epochs 3 --steps 40 --batch-size 16 --accumulation 2
+    --steps 40 --batch-size 16 --accumulation 2 --devices 2
     --optimiser adamw,learning_rate=0.002 --schedule cosine,warm_up=0.2 --average 0.9 --label-smoothing 0.1
     --gradient-norm 1 --precision float32 --seed 5 --checkpoint-minutes 2
 """
@@ -37,8 +37,9 @@ def test_nothing_said_is_nothing_sent() -> None:
 def test_every_field_has_its_option() -> None:
     given = spec(*EVERYTHING.split())
     request = TrainingRequest.parse(given)
-    # Checksums are nothing to type, and more than one device is nothing to ask for yet.
-    assert set(given) == set(TrainingRequest.model_fields) - {"dataset_sha256", "devices"}
+    # Checksums are nothing to type, and epochs are another word for how long it takes.
+    assert set(given) == set(TrainingRequest.model_fields) - {"dataset_sha256", "epochs"}
+    assert spec("--epochs", "3") == {"epochs": 3}
     assert set(given["start"]) == set(Start.model_fields) - {"model", "model_sha256"}
     assert set(given["validation"]) == set(Validation.model_fields) - {"dataset_sha256"}
     assert set(given["augmentation"]) == set(Augmentation.model_fields)
@@ -58,6 +59,19 @@ def test_options_come_on_top_of_a_file(tmp_path: Path) -> None:
         "steps": 3,
         "seed": 2,
     }
+
+
+def test_an_option_takes_the_place_of_the_other_length_in_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "training.json"
+    path.write_text(json.dumps({"epochs": 15, "steps": 3}))
+    assert spec("--spec", str(path), "--epochs", "2") == {"epochs": 2}
+    assert spec("--spec", str(path), "--steps", "7") == {"steps": 7}
+    assert spec("--spec", str(path)) == {"epochs": 15, "steps": 3}
+    with pytest.raises(SystemExit):
+        spec("--epochs", "2", "--steps", "7")
+    assert "--steps: not allowed with argument --epochs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -92,6 +106,11 @@ def test_what_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert "153,600" in said
     assert "not known; 1 worker is there" in said
     assert "no audit: [because]" in said
+    assert "about 2.0 GB" in said
+    show_training_estimate({**cost, "memory_bytes": 41_234_567, "seconds": 0.2}, terminal())
+    said = capsys.readouterr().out
+    assert "about 41 MB" in said
+    assert "less than a second" in said
     result = {
         "model": "hardened",
         "model_sha256": "0" * 64,

@@ -1,9 +1,12 @@
 """POST /v1/audits at the door: what is accepted, what it costs, and what does not fit together."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from multav import cli
 from multav.audits.outcome import Outcome
 from multav.audits.request import AuditRequest
 from multav.errors import InvalidSpec
@@ -64,12 +67,34 @@ def test_what_it_would_cost(service: Any) -> None:
     cost = answer.json()
     assert (cost["clips"], cost["models"], cost["attacks"]) == (50, 1, 2)
     assert cost["gradients"] == 50 * (5 + 7)
+    assert cost["predictions"] == 0, "nothing is checked"
     assert cost["outcomes"] == 150
     assert cost["seconds"] is None
     assert any("never measured" in remark for remark in cost["remarks"])
     assert cost["by_model"][0]["memory_bytes"] > 1e6
+    checked = post(service, {**body, "checks": {"clips": 10, "queries": 500}}, dry_run="true").json()
+    assert checked["predictions"] > 10 * 500, "the black-box attack's queries alone are so many"
     listed = service.client.get("/v1/jobs", params={"kind": "audit"}).json()["items"]
     assert all(job["spec"]["subset"]["count"] != 50 for job in listed), "a dry run leaves nothing behind"
+
+
+def test_the_command_says_what_it_would_cost(
+    service: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "--server",
+        str(service.client.base_url),
+        "audit",
+        "--count",
+        "5",
+        "--to",
+        str(tmp_path / "report"),
+    ]
+    assert cli.main([*words, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"gradients at most +[0-9,]+, and [0-9,]+ predictions of the checks\n", said)
+    assert re.search(r"memory of a worker +about [1-9][0-9]* MB\n", said)
+    assert list(tmp_path.iterdir()) == [], "nothing was made, so there is nothing to put anywhere"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """POST /v1/trainings at the door: what is accepted, what it costs, what does not fit together; curves and events."""
 
 import json
+import os
 import re
+import socket
 import uuid
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from models.architecture_names import ARCHITECTURE_NAMES
 from multav.training.curve import CurvePoint
 from multav.training.request import TrainingRequest
-from store import artifacts, blobs, jobs, speeds, training_points
+from store import artifacts, blobs, jobs, speeds, training_points, workers
 
 MODEL = "camera-motion-r3d18"
 NETWORK = {"architecture": "resnet3d", "arguments": {"depth": 10, "widen_factor": 0.125}}
@@ -135,9 +137,25 @@ def test_what_cannot_be_audited_afterwards_is_said_before(service: Any) -> None:
         (
             {"start": {"architecture": "resnet3d", "arguments": {"a b": 1}}},
             "/start/arguments/a b/[key]",
-            "pattern",
+            "letters, digits and '_'",
         ),
-        ({"name": "X"}, "/name", "pattern"),
+        (
+            {"start": {"architecture": "resnet3d", "arguments": {"depth": 11}}},
+            "/start/arguments/depth",
+            "depth=11 is not one of 10, 18",
+        ),
+        (
+            {"start": {"architecture": "r3d_18", "arguments": {"depth": 18}}},
+            "/start/arguments/depth",
+            "r3d_18 has no argument 'depth'",
+        ),
+        (
+            {"start": {"arguments": {"denoise_options": {"relu": True}}}},
+            "/start/arguments/denoise_options",
+            "need denoise",
+        ),
+        ({"start": {"arguments": {"k": 2}}}, "/start/arguments/k", "has no argument 'k'"),
+        ({"name": "X"}, "/name", "must be 1 to 100 small letters, digits, "),
         ({"dataset": "ucf101"}, "/dataset", "there is no dataset 'ucf101'"),
         ({"dataset_sha256": "0" * 64}, "/dataset_sha256", "has the SHA-256"),
         ({"validation": {"dataset": "nothing"}}, "/validation/dataset", "there is no dataset 'nothing'"),
@@ -181,6 +199,38 @@ def test_what_cannot_be_trained(service: Any, body: Any, pointer: str, words: st
         assert problem["code"] == "invalid_spec"
         said = problem.get("errors") or [{"pointer": "", "detail": problem["detail"]}]
         assert any(each["pointer"] == pointer and words in each["detail"] for each in said), said
+
+
+def test_more_devices_than_any_worker_has(service: Any) -> None:
+    """Known where all workers are on the service's own machine."""
+    cores = os.cpu_count() or 1
+    beyond = {"devices": cores + 1, "batch_size": 2 * (cores + 1)}
+    here, elsewhere = f"{socket.gethostname()}:1:a", "elsewhere:1:a"
+
+    def asked(**query: str) -> Any:
+        return post(service, {**beyond, "attack": None}, **query)
+
+    def there(worker: str) -> None:
+        with service.database.write() as session:
+            workers.beat(session, worker, device="cpu", job_id=None)
+
+    assert asked().status_code == 202, "nobody is there: whoever comes may have so many"
+    try:
+        there(here)
+        for query in ({}, {"dry_run": "true"}):
+            answer = asked(**query)
+            assert answer.status_code == 422, answer.text
+            (wrong,) = answer.json()["errors"]
+            assert wrong["pointer"] == "/devices"
+            assert f"has {cores} processor cores" in wrong["detail"]
+        fitting = {"devices": cores, "batch_size": 2 * cores, "attack": None}
+        assert post(service, fitting).status_code == 202
+        there(elsewhere)
+        assert asked().status_code == 202, "that machine is not known"
+    finally:
+        with service.database.write() as session:
+            for worker in (here, elsewhere):
+                workers.leave(session, worker)
 
 
 def test_numbers_that_no_database_keeps(service: Any) -> None:

@@ -311,18 +311,25 @@ def test_the_estimate_covers_the_attack_and_the_checks() -> None:
         clips=4,
         geometries=dict.fromkeys(names, geometry),
         parameters=dict.fromkeys(names),
-        speeds={},
+        speeds=dict.fromkeys(names, ("cpu", 0.5)),
         workers=1,
     )
     clips, labels = patterns(range(9000, 9004), seed=9)
     counted, other = Counted(trained(0)), Counted(trained(1))
     (attack,) = request.attacks
     craft(counted, clips, labels, attack)
+    # Those of the checks are told.
+    counted.predictions = 0
     for doubts in SHARES:
         others = {"other": other}
         examine(counted, "net", clips, labels, range(4), attack, CHECKS, others=others, doubts=doubts)
     spent = counted.gradients + other.gradients
-    assert 0.6 * cost.by_model[0].gradients < spent <= cost.by_model[0].gradients
+    of_one = cost.by_model[0]
+    assert 0.6 * of_one.gradients < spent <= of_one.gradients
+    predicted = counted.predictions + other.predictions
+    assert 0.6 * of_one.predictions < predicted <= of_one.predictions
+    assert of_one.seconds == pytest.approx(0.5 * (of_one.gradients + 0.6 * of_one.predictions))
+    assert (cost.predictions, cost.seconds) == (2 * of_one.predictions, pytest.approx(2 * of_one.seconds))
 
 
 @pytest.mark.slow

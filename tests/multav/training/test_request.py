@@ -92,7 +92,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"validation": {"share": 0.6}}, "/validation/share", "0.5"),
     ({"validation": {"share": 0.0}}, "/validation/share", "greater than 0"),
     ({"validation": {"every_epochs": 0}}, "/validation/every_epochs", "1"),
-    ({"validation": {"dataset_sha256": "abc"}}, "/validation/dataset_sha256", "pattern"),
+    ({"validation": {"dataset_sha256": "abc"}}, "/validation/dataset_sha256", "64 digits"),
     ({"optimiser": {"kind": "adam"}}, "/optimiser", "there is no kind 'adam'"),
     ({"optimiser": {"kind": "sgd", "learning_rate": 0.0}}, "/optimiser/learning_rate", "greater than 0"),
     ({"optimiser": {"kind": "sgd", "momentum": 1.0}}, "/optimiser/momentum", "less than 1"),
@@ -126,7 +126,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"label_smoothing": -0.1}, "/label_smoothing", "0"),
     ({"gradient_norm": 0.0}, "/gradient_norm", "greater than 0"),
     ({"gradient_norm": float("nan")}, "/gradient_norm", "finite"),
-    ({"name": "No Spaces"}, "/name", "pattern"),
+    ({"name": "No Spaces"}, "/name", "small letters"),
     ({"precision": "float16"}, "/precision", "'auto'"),
     ({"select": "worst"}, "/select", "'best' or 'last'"),
     ({"patience": 0}, "/patience", "1"),
@@ -135,7 +135,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"checkpoint_minutes": 0.0}, "/checkpoint_minutes", "greater than 0"),
     ({"audit": 1}, "/audit", "boolean"),
     ({"dataset": 3}, "/dataset", "string"),
-    ({"dataset_sha256": "F" * 64}, "/dataset_sha256", "pattern"),
+    ({"dataset_sha256": "F" * 64}, "/dataset_sha256", "64 digits"),
 ]
 
 
