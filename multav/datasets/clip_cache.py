@@ -1,9 +1,10 @@
 """Decoded clips on disk, so that the second audit of a dataset decodes nothing.
 
 One file per clip, named by a digest of everything that its pixels depend on: the video's file (path, size and time of
-its last change) or a made clip's formula, the recipe and the geometry. Many processes may share a folder. A file is written beside its place and
-renamed, so no reader ever sees half of one; it carries a digest of its content, and one that does not fit is removed
-and made again. The least recently used files go first when the bytes that the cache may take are used up.
+its last change) or a made clip's formula, the recipe and the geometry. Many processes may share a folder. A file is
+written beside its place and renamed, so no reader ever sees half of one; it carries a digest of its content, and one
+that does not fit is removed and made again. The least recently used files go first when the bytes that the cache may
+take are used up.
 """
 
 import contextlib
