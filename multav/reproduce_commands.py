@@ -51,8 +51,8 @@ def run_reproduce(options: argparse.Namespace, console: Console) -> int:
         console.print(path.read_text(encoding="utf-8"), markup=False)
         console.print(f"written to {path}", markup=False)
         if options.video is not None:
-            for name, file in figures(client, models, options.video, options.to / "figures").items():
-                console.print(f"  {name:<40} {file}", markup=False)
+            for figure in figures(client, models, options.video, options.to):
+                console.print(f"written to {figure}", markup=False)
     return 0
 
 

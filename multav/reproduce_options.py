@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Final
 
 from multav.exit_codes import exit_codes
 from multav.reproduction.printed import COLUMNS, NETWORKS
@@ -17,6 +18,9 @@ Without --server a service is started for the time of the command, with its data
 as jobs, so that the same command goes on where it was broken off (Ctrl-C, a power cut), and never does a thing twice.
 {exit_codes({0: "the table was made", 1: "a part of it could not be made"})}
 """
+
+
+_SAMPLE: Final = Path(__file__).resolve().parents[1] / "samples" / "bigbuckbunny.mp4"
 
 
 def add_reproduce(command: argparse.ArgumentParser) -> None:
@@ -85,7 +89,8 @@ def add_reproduce(command: argparse.ArgumentParser) -> None:
         "--video",
         type=Path,
         metavar="FILE",
-        help="clip of the figures (default: no figures)",
+        default=_SAMPLE if _SAMPLE.is_file() else None,
+        help="of which Fig. 1 and Fig. 2 are made (default: the sample that comes with the source, if it is there)",
     )
     command.add_argument(
         "--dry-run", action="store_true", help="only say what would be done (default: do it)"

@@ -1,48 +1,94 @@
 """The paper's figures from the same run: maps of differences (Fig. 1), features of clean and hardened (Fig. 2)."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from multav.client import Client, Json
-from multav.reproduction.plan import PlannedModel
+from multav.figures.lettering import font, one_line
+from multav.figures.png import save_png
+from multav.reproduction.plan import ADDITIVE, MULTIPLICATIVE, PlannedModel
+from multav.reproduction.printed import NETWORKS
+from multav.reproduction.run import JobEnded
 
-_LAYER = "layer1"
-_FAMILIES = ("linf",)
+_LAYER: Final = "layer1"
+_TITLE_HEIGHT: Final = 40
+_PAGE, _INK = (18, 18, 20), (235, 235, 235)
+Picture = NDArray[np.uint8]
 
 
-def figures(client: Client, models: Sequence[PlannedModel], video: Path, folder: Path) -> dict[str, Path]:
-    """Attack `video` with both l-inf attacks, and look into the networks; what was written, by what it shows.
+def figures(
+    client: Client, models: Sequence[PlannedModel], video: Path, folder: Path, *, layer: str = _LAYER
+) -> list[Path]:
+    """Attack one clip of `video` and write `fig1.png` and `fig2.png` into `folder`; their paths.
 
-    Fig. 1: the clean model under PGD and under MultAV, each with its map of differences at 15x. Fig. 2: features of the
-    clean model and of the one hardened with MultAV-linf, on the clean and on the attacked clip.
+    Fig. 1: the clean model under the first column's additive and multiplicative attack, each with its map of
+    differences at 15x. Fig. 2: what `layer` of the clean model, and of the one hardened with the multiplicative attack,
+    sees of the clip and of its multiplicative version. Raises `JobEnded` where an attack fails, and `ServiceProblem`.
     """
-    made: dict[str, Path] = {}
-    network = models[0].network
-    clean = next(each for each in models if each.row == "clean" and each.network == network)
-    hardened = [
-        each for each in models if each.network == network and each.row == "mult" and each.column in _FAMILIES
-    ][:1]
-    jobs: dict[str, Json] = {}
-    for kind in ("pgd-linf", "multav-linf"):
-        jobs[f"fig1-{kind}"] = _attack(client, clean, kind, video, features=False)
-    for each in (clean, *hardened):
-        jobs[f"fig2-{each.row}"] = _attack(client, each, "multav-linf", video, features=True)
-    for name, job in jobs.items():
-        job = client.wait(job["id"])
-        if job["state"] != "succeeded":
-            continue
-        for role, path in client.download_all(job["id"], folder / name).items():
-            made[f"{name}, {role}"] = path
-    return made
+    column, network = models[0].scale.columns[0], models[0].network
+    additive, multiplicative = ADDITIVE[column], MULTIPLICATIVE[column]
+    of_network = [each for each in models if each.network == network]
+    clean = next(each for each in of_network if each.row == "clean")
+    hardened = next(each for each in of_network if (each.row, each.column) == ("mult", column))
+    asked = {
+        f"{additive} against the clean {NETWORKS[network]}": _attack(client, clean, additive, video),
+        f"{multiplicative} against it": _attack(client, clean, multiplicative, video, layer),
+        f"{multiplicative} against the one hardened with it": _attack(
+            client, hardened, multiplicative, video, layer
+        ),
+    }
+    made = {title: _files(client, job, folder / "attacks" / job["id"], title) for title, job in asked.items()}
+    first, second, third = made
+    return [
+        _stacked({title: made[title]["preview"] for title in (first, second)}, folder / "fig1.png"),
+        _stacked(
+            {f"{layer}, {title}": made[title]["feature-maps"] for title in (second, third)},
+            folder / "fig2.png",
+        ),
+    ]
 
 
-def _attack(client: Client, model: PlannedModel, kind: str, video: Path, *, features: bool) -> Json:
+def _attack(client: Client, model: PlannedModel, kind: str, video: Path, layer: str | None = None) -> Json:
     spec: Json = {
         "model": model.name,
         "attack": model.scale.attack(kind),
-        "domain": "model_input",
         "coverage": "clip",
+        "features": [] if layer is None else [layer],
     }
-    if features:
-        spec["features"] = [_LAYER]
-    return client.attack(video, spec, key=f"{model.name}-{kind}-{features}-{video.name}"[:255])
+    told = json.dumps(spec, sort_keys=True).encode() + video.read_bytes()
+    # The same command again finds the attack that it made.
+    return client.attack(video, spec, key=f"table1-{hashlib.sha256(told).hexdigest()}")
+
+
+def _files(client: Client, job: Json, folder: Path, title: str) -> dict[str, Path]:
+    job = client.wait(job["id"])
+    if job["state"] != "succeeded":
+        detail = (job["problem"] or {}).get("detail", job["state"])
+        raise JobEnded(f"no figure of {title}: the attack {job['id']} ended so: {detail}")
+    return client.download_all(job["id"], folder)
+
+
+def _stacked(sheets: dict[str, Path], path: Path) -> Path:
+    """The pictures below each other, each under its title."""
+    pictures = {title: Image.open(sheet).convert("RGB") for title, sheet in sheets.items()}
+    width = max(picture.width for picture in pictures.values())
+    height = sum(_TITLE_HEIGHT + picture.height for picture in pictures.values())
+    page = Image.new("RGB", (width, height), _PAGE)
+    draw, type_, top = ImageDraw.Draw(page), font(20), 0
+    for title, picture in pictures.items():
+        draw.text((12, top + 9), one_line(title, type_, width - 24), font=type_, fill=_INK)
+        page.paste(picture, (0, top + _TITLE_HEIGHT))
+        top += _TITLE_HEIGHT + picture.height
+    save_png(_levels(page), path)
+    return path
+
+
+def _levels(page: Any) -> Picture:
+    return np.asarray(page, dtype=np.uint8)
