@@ -57,6 +57,8 @@ bench: install ## figures of bench/README.md again
 	$(RUN)/python bench/audit_scheduler.py
 	$(RUN)/python bench/audit_scaling.py
 	$(RUN)/python bench/audit_speed.py
+	$(RUN)/python bench/training_step.py
+	$(RUN)/python bench/training_precision.py
 
 clean: ## remove everything that was made here but your data (multav-data stays)
 	rm -rf $(VENV) build dist demo-output multav-output .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
