@@ -1,4 +1,4 @@
-"""What all of this is for: a hardened model withstands more than a clean one, and the table of the paper says so."""
+"""What all of this is for: a hardened model withstands more than a clean one."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,9 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from multav.reproduction.plan import Scale, planned_models
-from multav.reproduction.run import run
-from multav.reproduction.table import markdown
 from multav.statistics.paired import mcnemar
 
 pytestmark = pytest.mark.xdist_group("end_to_end")
@@ -68,35 +65,3 @@ def test_a_hardened_model_withstands_more_than_a_clean_one(stack: Any) -> None:
     assert p < 0.01
     # And still knows what it sees.
     assert right(outcomes, "proof-hardened", "clean").mean() > 0.7
-
-
-@pytest.mark.slow
-def test_the_table_is_made_and_found_again(stack: Any) -> None:
-    scale = Scale(
-        name="tiny",
-        start={"model": "camera-motion-r3d18", "geometry": GEOMETRY | NORMALISED},
-        dataset="camera-motion-train",
-        test_dataset="camera-motion",
-        training={name: SHORT[name] for name in ("subset", "optimiser", "validation")}
-        | {"steps": 1, "batch_size": 4},
-        clean_training={},
-        audit={"subset": {"count": 12}},
-        attacks={kind: {"steps": 1} for kind in ("multav-linf", "pgd-linf")},
-        matched_epsilon=0.0189,
-        networks=("r18-2d",),
-        columns=("linf",),
-    )
-    models = planned_models(scale)
-    assert [model.row for model in models] == ["clean", "mult", "add", "matched"]
-    shares: list[float] = []
-    measured = run(stack.client, models, on_change=lambda standing: shares.append(standing.done))
-    assert shares == sorted(shares)
-    assert shares[-1] == 1
-    assert [each.right["clean"].size for each in measured] == [12] * 4
-    text = markdown(measured)
-    assert text.count("3D ResNet-18 + 2D Denoise") == 4 + 1 + 1
-    # The same plan again posts nothing anew.
-    again = run(stack.client, models)
-    assert [each.training["id"] for each in again] == [each.training["id"] for each in measured]
-    assert [each.audit["id"] for each in again] == [each.audit["id"] for each in measured]
-    assert markdown(again) == text
