@@ -18,16 +18,17 @@ from store.settings import Settings
 def dataset_folder(database: Database, settings: Settings, found: RegisteredDataset) -> Path | None:
     """The folder of the dataset's videos, None for one without files.
 
-    Raises `BadDataset` for a folder that is not there, and for an archive that cannot be unpacked within the limits.
+    Raises `BadDataset` for a folder that is not there or is empty, as that of a disk that is gone, and for an archive
+    that cannot be unpacked within the limits.
     """
     if found.blob_id is None:
         if found.root is None:
             return None
         registered = Path(found.root)
-        if not registered.is_dir():
+        if not _holds_something(registered):
             # Where it should be is the operator's business: the dataset's name tells them.
             raise BadDataset(
-                f"the folder of dataset {found.name!r} is not there on the machine that needs it"
+                f"the folder of dataset {found.name!r} is not there on the machine that needs it, or is empty"
             )
         return registered
     folder = settings.data_dir / "datasets" / found.blob_id
@@ -41,6 +42,14 @@ def dataset_folder(database: Database, settings: Settings, found: RegisteredData
             finally:
                 fetched.unlink(missing_ok=True)
     return folder
+
+
+def _holds_something(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is not None
+    except OSError:
+        return False
 
 
 def unpack_archive(archive: Path, folder: Path, settings: Settings) -> None:

@@ -50,3 +50,12 @@ class DatasetCache:
         while len(self._listed) > _KEPT:
             self._listed.popitem(last=False)
         return listing
+
+    def refuse_gone(self, name: str) -> None:
+        """Raise `BadDataset` where the folder of the registered dataset `name` is not there, or is empty by now.
+
+        To be asked where a file of it cannot be read: is it the file, or its whole disk?
+        """
+        with self._database.read() as session:
+            found = datasets.get(session, name)
+        dataset_folder(self._database, self._settings, found)

@@ -208,6 +208,21 @@ def test_a_folder_that_vanished_is_told_by_the_datasets_name(
     assert str(tmp_path) not in job.problem["detail"]
 
 
+def test_a_disk_that_goes_away_in_the_middle_makes_no_bad_videos(
+    process: Process, model: RegisteredModel, videos: Path, tmp_path: Path
+) -> None:
+    register(process.database, "mine", videos)
+    job_id = audit(process, model)
+    videos.rename(tmp_path / "elsewhere")
+    videos.mkdir()  # a mount point without its disk
+    run_part(process, job_id)
+    assert not rows(process, job_id)
+    job = finished(process, job_id)
+    assert job.state == "failed"
+    assert job.problem is not None
+    assert "the folder of dataset 'mine' is not there" in job.problem["detail"]
+
+
 def test_a_file_that_came_back_does_not_stop_the_audit(
     process: Process, model: RegisteredModel, videos: Path
 ) -> None:

@@ -95,6 +95,9 @@ class _Part:
         pairs: Sequence[tuple[AuditClip, LoadedClip | BadVideo]],
     ) -> None:
         bad = {clip.clip: loaded.detail for clip, loaded in pairs if isinstance(loaded, BadVideo)}
+        if bad:
+            # Files that went with their disk are no bad videos: whoever resumes the audit may find them again.
+            self._subject.process.datasets.refuse_gone(self._request.dataset)
         # In the order of the audit's classes, which begin with the dataset's own.
         labels = {clip.clip: clip.label for clip in batch}
         videos = [
