@@ -1,5 +1,7 @@
 """What a training descends on."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,6 +25,11 @@ def training_loss(
         logits.log_softmax(1), before.log_softmax(1), reduction="none", log_target=True
     ).sum(1)
     return _cross_entropy(before, labels, request) + request.beta * apart, logits
+
+
+def loss_of_chance(classes: int, request: TrainingRequest) -> float:
+    """About what the loss is of a network that knows nothing of so many classes, and answers each clip differently."""
+    return math.log(classes) * (1 + request.beta if request.method == "trades" else 1)
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor, request: TrainingRequest) -> Tensor:
