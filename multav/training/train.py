@@ -10,10 +10,11 @@ from typing import Any, Final
 from torch import Tensor, nn
 
 from multav.datasets.decode_ahead import ClipSource
-from multav.errors import BadCheckpoint, BadDataset, Cancelled, Interrupted, InvalidSpec
+from multav.errors import BadCheckpoint, Cancelled, Interrupted, InvalidSpec
 from multav.geometry import InputGeometry
 from multav.progress import Progress
 from multav.training import checkpoint
+from multav.training.bad_videos import left_out, nothing_to_look_at, one_is_good, refuse_mostly_bad
 from multav.training.batch_part import BatchPart
 from multav.training.batches import Batch, Batches, training_order
 from multav.training.checkpoint import Checkpoint
@@ -41,7 +42,8 @@ class Trained:
     """`model` has the weights that are kept, in eval mode; `look` is what validation says of them.
 
     `steps` were taken, in `pieces` a batch at the end; `bad_videos` say by name what is wrong with those that gave no
-    clip; `waiting` is the share of the time in which clips were waited for.
+    clip, `train_clips` and `validation_clips` how many of the others there are; `waiting` is the share of the time in
+    which clips were waited for.
     """
 
     model: nn.Module
@@ -49,6 +51,8 @@ class Trained:
     look: CurvePoint
     pieces: int
     bad_videos: dict[str, str]
+    train_clips: int
+    validation_clips: int
     seconds: float
     waiting: float
     stopped_early: bool
@@ -184,6 +188,8 @@ class _Training:
 
     def run(self) -> Trained:
         self._began_at = self._trainer.step
+        if not self._over:
+            self._try_videos()
         self._look_if_due()
         if not self._over:
             self._train()
@@ -197,7 +203,9 @@ class _Training:
             steps=self._trainer.step,
             look=self._kept.look,
             pieces=self._trainer.pieces,
-            bad_videos=self._bad_videos,
+            bad_videos=self._looked_at.bad | self._batches.bad,
+            train_clips=len(self._videos.train) - len(self._batches.bad),
+            validation_clips=len(self._videos.validation) - len(self._looked_at.bad),
             seconds=course.seconds,
             waiting=course.waited / course.seconds if course.seconds else 0.0,
             stopped_early=self._trainer.step < self._length.steps,
@@ -233,10 +241,6 @@ class _Training:
         )
         self._batches.bad.update(kept.rest["bad"])
         self._looked_at.bad.update(kept.rest["bad_to_look_at"])
-
-    @property
-    def _bad_videos(self) -> dict[str, str]:
-        return self._looked_at.bad | self._batches.bad
 
     def agree(self) -> None:
         """Refuse to go on where ranks begin at different steps."""
@@ -327,11 +331,24 @@ class _Training:
         if self._ranks.is_first:
             self._on_point(point)
 
+    def _try_videos(self) -> None:
+        """Notice before the first step that there is nothing to look at, or nothing to train on."""
+        bad = (self._looked_at.bad, self._batches.bad)
+
+        def attempt() -> tuple[None, list[dict[str, str]]]:
+            if self._ranks.is_first:
+                if not one_is_good(self._looked_at, self._videos.validation):
+                    raise nothing_to_look_at(self._looked_at.bad)
+                one_is_good(self._batches, self._videos.train[: len(self._videos.train) // 2 + 1])
+                self._refuse_mostly_bad()
+            return None, list(bad)
+
+        _, told = self._ranks.together(attempt)
+        for own, of_first in zip(bad, told[0], strict=True):
+            own.update(of_first)
+
     def _refuse_mostly_bad(self) -> None:
-        bad, names = self._batches.bad, len(self._videos.train)
-        if 2 * len(bad) > names:
-            name, detail = next(iter(bad.items()))
-            raise BadDataset(f"{len(bad)} of {names} videos give no clip, such as {name}: {detail}")
+        refuse_mostly_bad(self._batches.bad, len(self._videos.train))
 
     def _refuse_too_many_ranks(self) -> None:
         size, batch = self._ranks.size, self._length.batch
@@ -356,8 +373,10 @@ class _Training:
                 f"memory ran out: each batch went through the model in {self._trainer.pieces} pieces in the end, each "
                 "with its own batch statistics"
             )
-        bad = len(self._batches.bad) + len(self._looked_at.bad)
-        if bad:
-            videos, them = ("video was", "it") if bad == 1 else ("videos were", "them")
-            remarks.append(f"{bad} {videos} left out: no clip could be made of {them}")
+        bad = left_out(
+            (len(self._batches.bad), len(self._videos.train)),
+            (len(self._looked_at.bad), len(self._videos.validation)),
+        )
+        if bad is not None:
+            remarks.append(bad)
         return tuple(remarks)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from torch import Tensor, nn
 
 from multav.datasets.listing import ListedVideo
-from multav.errors import BadDataset
+from multav.training.bad_videos import nothing_to_look_at
 from multav.training.batches import Batches
 from multav.training.curve import CurvePoint
 from multav.training.look import Look, look
@@ -55,7 +55,7 @@ class ValidationLooks:
         some = min(_MOST_TRAIN_CLIPS, len(self._videos.validation))
         train = self._at(self._trained_on, self._videos.train[:some])
         if validation is None:
-            raise BadDataset("no validation video gives a clip: look at the dataset with a scan")
+            raise nothing_to_look_at(self._batches.bad)
         attacked = bool(self._request.validation_attacks)
         return CurvePoint(
             "look",

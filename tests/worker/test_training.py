@@ -3,6 +3,7 @@
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from store.queue import Queue
 from store.settings import Settings
 from store.tables import ArtifactTable, JobTable
 from store.work_folders import WorkFolders
+from tests.multav.datasets import trees
 from worker.dataset_cache import DatasetCache
 from worker.model_cache import ModelCache
 from worker.run_job import run_job
@@ -235,6 +237,30 @@ def test_no_audit_where_none_can_be_made(process: Process) -> None:
     unasked = finish(process, create(process.database, name="unasked", audit=False))
     assert unasked.result is not None
     assert (unasked.result["audit"], unasked.result["remarks"]) == (None, [])
+
+
+def test_only_videos_that_give_clips_are_counted(process: Process, tmp_path: Path) -> None:
+    """And the result says of which set the others are."""
+    for name, videos, bad in (("files", 4, ("run/0.avi", "swim/1.avi")), ("other-files", 2, ("swim/0.avi",))):
+        root = tmp_path / name
+        for label in ("run", "swim"):
+            for number in range(videos):
+                path = trees.write_video(root / label / f"{number}.avi", trees.noise(5, seed=number))
+                if f"{label}/{number}.avi" in bad:
+                    path.write_bytes(b"no video")
+        dataset = parse_dataset({"kind": "class-folder"})
+        with process.database.write() as session:
+            datasets.add(
+                session, name, dataset, dataset.listing(root), root=str(root), blob=None, origin="folder"
+            )
+    fields = {"dataset": "files", "validation": {"dataset": "other-files"}, "batch_size": 4, "audit": False}
+    job = finish(process, create(process.database, **fields))
+    assert job.result is not None, job.problem
+    assert (job.result["train_clips"], job.result["validation_clips"]) == (6, 3)
+    assert job.result["remarks"] == [
+        "2 of the 8 training videos and 1 of the 4 validation videos were left out: no clip could be made of them"
+    ]
+    assert {each["video"] for each in job.result["bad_videos"]} == {"run/0.avi", "swim/1.avi", "swim/0.avi"}
 
 
 def test_a_start_model_is_left_as_it_is(process: Process, make_model: Any) -> None:
