@@ -368,6 +368,9 @@ class _Training:
 
     def _remarks(self) -> tuple[str, ...]:
         remarks = []
+        smaller = self._length.remark(self._request)
+        if smaller is not None:
+            remarks.append(smaller)
         if self._trainer.pieces > self._request.accumulation:
             remarks.append(
                 f"memory ran out: each batch went through the model in {self._trainer.pieces} pieces in the end, each "
