@@ -8,8 +8,8 @@ from torch import Tensor
 
 from multav.training.curve import CurvePoint
 
-PREFIX: Final = "kept/"
-"""Before the names of these weights in a checkpoint."""
+# Before the names of these weights in a checkpoint.
+_PREFIX: Final = "kept/"
 
 
 class KeptWeights:
@@ -41,7 +41,7 @@ class KeptWeights:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors by name, and the rest as JSON, as a checkpoint has them."""
-        tensors = {f"{PREFIX}{name}": tensor for name, tensor in self.tensors.items()}
+        tensors = {f"{_PREFIX}{name}": tensor for name, tensor in self.tensors.items()}
         return tensors, {
             "unbettered": self.unbettered,
             "best": None if self.best is None else asdict(self.best),
@@ -51,7 +51,7 @@ class KeptWeights:
     def restore(self, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> None:
         """Go on from a `state`, among whatever else a checkpoint holds."""
         self.tensors = {
-            name.removeprefix(PREFIX): tensor for name, tensor in tensors.items() if name.startswith(PREFIX)
+            name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(_PREFIX)
         }
         self.unbettered = rest["unbettered"]
         self.best, self.look = (

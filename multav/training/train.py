@@ -91,10 +91,10 @@ def train(
     """Train `model`, pixels in [0, 1] to logits over `videos.classes`, in place on the device that it is on.
 
     `check` is called often and may raise; where it raises `Interrupted` or `Cancelled` a checkpoint is written before.
-    Every `request.checkpoint_minutes`, and at the end, one is written at `checkpoint_at` and handed to
-    `on_checkpoint(path, step)`. With `resume_from` the training goes on from one and ends with the weights that it
-    would have had without the break, bit by bit on the same processor with as many threads; points of the curve behind
-    the checkpoint come again.
+    Every `request.checkpoint_minutes`, if loss and gradients are not wild just then, and at the end, one is written at
+    `checkpoint_at` and handed to `on_checkpoint(path, step)`. With `resume_from` the training goes on from one and ends
+    with the weights that it would have had without the break, bit by bit on the same processor with as many threads;
+    points of the curve behind the checkpoint come again.
 
     Several `ranks` that each call this share every batch, and end with the same weights. The first one writes and is
     called back. What `check` raises on any of them is raised on all, once each has come to the end of its crafting.
@@ -279,7 +279,9 @@ class _Training:
                 self._count(found, time.monotonic() - started, self._batches.waited - waited)
                 self._look_if_due()
                 self._report()
-                if time.monotonic() - self._saved >= 60 * self._request.checkpoint_minutes:
+                due = time.monotonic() - self._saved >= 60 * self._request.checkpoint_minutes
+                if due and not trainer.doubtful:
+                    # Else what is left of a training that diverges would be what it diverged to.
                     self.save()
 
     def _next(self, source: Iterator[Batch]) -> tuple[Batch, BatchPart]:

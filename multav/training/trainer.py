@@ -107,6 +107,11 @@ class Trainer:
         """Count steps for which there were no clips."""
         self.step = min(self.steps, self.step + steps)
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether the last step was one of those that may end in `TrainingDiverged`."""
+        return self._watch.doubtful
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors by name, and the rest as JSON. The tensors are those in use, not copies."""
         tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}

@@ -26,7 +26,7 @@ _SMALLEST_CHANCE: Final = 2.3
 _WORSENED: Final = 10.0
 _ADVICE: Final = (
     "take a smaller learning rate, a warm-up (schedule.warm_up), a gradient_norm that cuts gradients, or a ramp of the "
-    "attack; the last checkpoint before it is kept"
+    "attack; the last checkpoint before it, if there was one, is kept"
 )
 
 
@@ -42,6 +42,8 @@ class Watch:
     first: float | None = None
     losses: list[float] = field(default_factory=list)
     lost: int = 0
+    doubtful: bool = field(default=False, compare=False)
+    """Whether the last step looked as those do that lead to nothing: its weights are not to be gone back to."""
 
     def look(self, step: int, loss: float, norm: float, chance: float) -> None:
         """Raise `TrainingDiverged` where a figure is no number, or losses or gradients explode.
@@ -73,6 +75,7 @@ class Watch:
         usual = statistics.median(self.losses) if len(self.losses) >= _FEWEST_RECENT else 0.0
         hopeless = max(_HOPELESS * max(chance, _SMALLEST_CHANCE), _WORSENED * self.first)
         self.lost = self.lost + 1 if usual > hopeless else 0
+        self.doubtful = bool(self.wild or self.lost) or loss > hopeless
         if self.lost >= _IN_A_ROW:
             raise TrainingDiverged(
                 f"the loss explodes: at step {step + 1} it is {loss:.3g}, and {usual:.3g} is usual by now, where "

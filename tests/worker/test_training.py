@@ -1,5 +1,6 @@
 """A training whose worker dies at the worst moments: what was reached is reached, and is made once."""
 
+import re
 import threading
 import time
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from models.checkpoints import load
 from multav.datasets.catalogue import parse_dataset
 from multav.errors import Interrupted
 from multav.training.request import TrainingRequest
@@ -222,6 +224,42 @@ def test_a_worker_that_stops_keeps_what_was_done(process: Process) -> None:
         assert session.query(ArtifactTable).count() == 0
     assert kept.step >= 3
     assert kept.blob_id is not None
+
+
+def test_a_training_that_diverges_leaves_its_last_checkpoint(process: Process, tmp_path: Path) -> None:
+    """A file that anybody can register; the second attempt has nothing but what the first one kept."""
+    wild = {
+        "optimiser": {"kind": "adamw", "learning_rate": 100.0},
+        "schedule": {"kind": "cosine", "warm_up": 0.05},
+        "steps": 400,
+        "validation": {"dataset": "held-out", "clips": 10, "every_epochs": 1000},
+    }
+    job_id = create(process.database, checkpoint_minutes=1e-9, **wild)
+    for attempt in (1, 2):
+        job = finish(process, job_id)
+        assert job.state == "failed"
+        assert job.problem is not None
+        assert job.problem["code"] == "training_diverged"
+        diverged_at = int(re.findall(r"at step (\d+)", job.problem["detail"])[0])
+        with process.database.read() as session:
+            kept = training_checkpoints.get(session, job_id)
+            (left,) = artifacts.for_job(session, job_id)
+        assert 0 < kept.step < diverged_at - 1
+        assert (left.role, left.filename) == ("checkpoint", f"hardened-step-{kept.step}.safetensors")
+        path = tmp_path / f"{attempt}-{left.filename}"
+        blobs.to_file(process.database, left.blob_id, path)
+        assert load(path).card.training_job == job_id
+        with process.database.write() as session:
+            jobs.resume(session, job_id, more_attempts=3)
+
+
+def test_a_training_that_diverges_at_once_leaves_nothing(process: Process) -> None:
+    wild = {"optimiser": {"kind": "sgd", "learning_rate": 100.0, "momentum": 0.99}, "steps": 100}
+    job = finish(process, create(process.database, **wild))
+    assert job.problem is not None
+    assert job.problem["code"] == "training_diverged"
+    with process.database.read() as session:
+        assert artifacts.for_job(session, job.id) == ()
 
 
 def test_no_audit_where_none_can_be_made(process: Process) -> None:
