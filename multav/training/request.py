@@ -21,6 +21,7 @@ from multav.attacks.multav_linf import MultavLinf
 from multav.audits.request import Count, Sha256, Subset
 from multav.errors import FieldError, InvalidSpec
 from multav.geometry import InputGeometry
+from multav.training.idle_fields import idle_fields
 from multav.training.optimisers import Multistep, Optimiser, Schedule, Sgd
 from multav.validation import field_errors
 
@@ -189,7 +190,7 @@ class TrainingRequest(_Part):
         15, description="passes over the videos"
     )
     steps: Annotated[int, Field(strict=True, ge=1, le=10_000_000)] | None = Field(
-        None, description="so many steps in place of whole epochs"
+        None, description="so many steps in place of whole epochs, which are not given then"
     )
     batch_size: Annotated[int, Field(strict=True, ge=2, le=4096)] | Literal["auto"] = Field(
         4, description=f"clips of one step; auto: {AUTO_BATCH}, in as many pieces as memory asks for"
@@ -273,7 +274,7 @@ class TrainingRequest(_Part):
         return AUTO_BATCH if self.batch_size == "auto" else self.batch_size
 
     def _contradictions(self) -> list[FieldError]:
-        """Fields that are each right but not together."""
+        """Fields that are each right but not together, or that would change nothing."""
         errors: list[FieldError] = []
 
         def refuse(pointer: str, detail: str) -> None:
@@ -321,7 +322,7 @@ class TrainingRequest(_Part):
                 "/validation/dataset",
                 "these are the training videos: name others, or none to set a share aside",
             )
-        return errors
+        return [*errors, *idle_fields(self)]
 
     @property
     def named_attacks(self) -> list[tuple[str, AnyAttack]]:
