@@ -29,6 +29,11 @@ def _without_effect(request: "TrainingRequest") -> Iterator[tuple[BaseModel, str
     start, validation, schedule = request.start, request.validation, request.schedule
     if request.method != "trades":
         yield request, "/beta", f"beta is of method trades, and the method is {request.method}: leave it out"
+        yield (
+            request,
+            "/crafting",
+            f"crafting is of method trades, and the method is {request.method}: leave it out",
+        )
     if request.method != "free":
         yield (
             request,

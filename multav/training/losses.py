@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from multav.losses import divergence
 from multav.training.request import TrainingRequest
 
 
@@ -21,9 +22,7 @@ def training_loss(
     if request.method != "trades":
         return _cross_entropy(logits, labels, request), logits
     before = model(clean).float()
-    apart = functional.kl_div(
-        logits.log_softmax(1), before.log_softmax(1), reduction="none", log_target=True
-    ).sum(1)
+    apart = divergence(logits, before.log_softmax(1))
     return _cross_entropy(before, labels, request) + request.beta * apart, logits
 
 

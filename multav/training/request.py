@@ -170,7 +170,7 @@ class TrainingRequest(_Part):
     method: Literal["madry", "trades", "fast", "free"] = Field(
         "madry",
         description="madry: the loss of adversarial clips alone; trades: the clean loss, and beta times how far the "
-        "answer to adversarial clips (which the attack's own loss makes) is from the clean one; fast: one step of 1.25 "
+        "answer to adversarial clips is from the clean one; fast: one step of 1.25 "
         "times the bound from a random start; free: each batch is trained on several times, and each time the "
         "perturbation takes one step",
     )
@@ -178,6 +178,11 @@ class TrainingRequest(_Part):
         0.0, description="share of each batch that stays clean"
     )
     beta: Annotated[float, Field(strict=True, gt=0, le=1000)] = Field(6.0, description="of trades")
+    crafting: Literal["divergence", "loss"] = Field(
+        "divergence",
+        description="of trades, what its attack climbs: divergence: how far the answer is from the clean one, from a "
+        "random start within the bound; loss: the attack's own loss",
+    )
     replays: Annotated[int, Field(strict=True, ge=2, le=32)] = Field(
         4, description="of free: how often each batch is trained on; so many fewer batches make an epoch"
     )
@@ -307,6 +312,13 @@ class TrainingRequest(_Part):
                     f"of {clips} clips that is {'all' if clean else 'none'}: take a larger batch, or a multiple of "
                     f"{1 / clips:.3g}",
                 )
+        for pointer, attack in self.trained_against:
+            if self.crafts_by_divergence and getattr(attack, "placement", None) == "gradient":
+                refuse(
+                    f"{pointer}/placement",
+                    "where the clip is clean the divergence has no gradient to rank places by: take another placement, "
+                    "or loss for crafting",
+                )
         for pointer, attack in self.named_attacks:
             if attack.targeted:
                 refuse(f"{pointer}/targeted", "a training knows no class to reach: leave targeted out")
@@ -325,12 +337,20 @@ class TrainingRequest(_Part):
         return [*errors, *idle_fields(self)]
 
     @property
+    def crafts_by_divergence(self) -> bool:
+        """Whether attacks climb how far the answer is from the clean one, as those of the authors of TRADES do."""
+        return self.method == "trades" and self.crafting == "divergence"
+
+    @property
     def named_attacks(self) -> list[tuple[str, AnyAttack]]:
         """Every attack of the request, behind a JSON pointer to it."""
+        if self.validation.attack is None:
+            return self.trained_against
+        return [*self.trained_against, ("/validation/attack", self.validation.attack)]
+
+    @property
+    def trained_against(self) -> list[tuple[str, AnyAttack]]:
+        """Every attack that is trained against, behind a JSON pointer to it."""
         if isinstance(self.attack, Mixture):
-            found = [(f"/attack/attacks/{place}", each) for place, each in enumerate(self.attack.attacks)]
-        else:
-            found = [] if self.attack is None else [("/attack", self.attack)]
-        if self.validation.attack is not None:
-            found.append(("/validation/attack", self.validation.attack))
-        return found
+            return [(f"/attack/attacks/{place}", each) for place, each in enumerate(self.attack.attacks)]
+        return [] if self.attack is None else [("/attack", self.attack)]

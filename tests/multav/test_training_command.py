@@ -37,8 +37,8 @@ def test_nothing_said_is_nothing_sent() -> None:
 def test_every_field_has_its_option() -> None:
     given = spec(*EVERYTHING.split())
     request = TrainingRequest.parse(given)
-    # Checksums are nothing to type, and more than one device is nothing to ask for yet.
-    assert set(given) == set(TrainingRequest.model_fields) - {"dataset_sha256", "devices"}
+    # Checksums are nothing to type, and more than one device, or other crafting, is nothing to ask for yet.
+    assert set(given) == set(TrainingRequest.model_fields) - {"dataset_sha256", "devices", "crafting"}
     assert set(given["start"]) == set(Start.model_fields) - {"model", "model_sha256"}
     assert set(given["validation"]) == set(Validation.model_fields) - {"dataset_sha256"}
     assert set(given["augmentation"]) == set(Augmentation.model_fields)

@@ -209,5 +209,5 @@ def test_hard_but_honest_trainings_go_through(name: str, tmp_path: Path) -> None
 def test_adamw_at_a_rate_of_a_hundred(method: str, fields: dict[str, Any], tmp_path: Path) -> None:
     """With batch norm nothing overflows, and the training would end as if it had succeeded."""
     request = asked(steps=40, method=method, optimiser=ADAMW | {"learning_rate": 100.0}, **fields)
-    with pytest.raises(TrainingDiverged, match=r"the loss explodes: at step ([7-9]|1\d) "):
+    with pytest.raises(TrainingDiverged, match=r"the loss explodes: at step [1-3]?\d "):
         trained(Small(), request, tmp_path)
