@@ -57,7 +57,7 @@ CASES: dict[str, Case] = {
             "attack": {"kind": "multav-linf", "steps": 2, "random_start": True},
         }
     ),
-    # Of answers that are close to the clean ones the divergence has next to no slope, whose sign is a matter of rounding.
+    # Near the clean answers the divergence has next to no slope, whose sign is a matter of rounding.
     "trades": Case(
         {"method": "trades", "beta": 1.0, "optimiser": {"kind": "adamw"}, "attack": FAR}, norm=True
     ),
