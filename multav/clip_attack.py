@@ -43,6 +43,7 @@ def craft(
     precision: Precision = "float32",
     on_step: Callable[[int], None] | None = None,
     look_at_end: bool = True,
+    away_from: Tensor | None = None,
 ) -> Crafted:
     """Adversarial versions of `clips` against `model`.
 
@@ -59,6 +60,10 @@ def craft(
     the logits and the last losses are those of the model's own precision all the same. Where memory is short, clips
     go through the model in smaller pieces.
 
+    With `away_from`, the model's answers (B, classes) to the clean clips as log-probabilities, the attack climbs how
+    far its answers are led away from them, and not its own loss: it should start at random, as that has no slope at the
+    clean clip. `labels` are then the classes of those answers.
+
     Raises `ValueError` or `TypeError` for clips, labels, sample numbers or logits of a wrong shape, type, range or
     device, and for a region that does not fit into the clips.
     """
@@ -67,7 +72,7 @@ def craft(
     with torch.inference_mode(False), frozen(model):
         loss = ClipLoss(
             model,
-            attack.loss,
+            attack.loss if away_from is None else "divergence",
             targeted=attack.targeted,
             dtype=_own_type(model, clips),
             autocast=autocast,
@@ -76,7 +81,7 @@ def craft(
         )
         ascent = ascend(
             # Cloned, as autograd refuses labels that were made in inference mode.
-            _Labelled(loss, labels.clone()),
+            _Labelled(loss, labels.clone(), None if away_from is None else away_from.clone()),
             clips.detach(),
             attack,
             seed=seed,
@@ -85,7 +90,7 @@ def craft(
             look_at_end=look_at_end,
         )
         if autocast is not None and look_at_end and not attack.ends_with_a_score:
-            last, logits = loss.score(ascent.clips, labels)
+            last, logits = loss.score(ascent.clips, labels, away_from)
             ascent = replace(ascent, logits=logits, losses=torch.cat([ascent.losses[:-1], last[None]]))
     mask = ascent.mask
     if mask is None:
@@ -95,7 +100,7 @@ def craft(
 
 @dataclass(frozen=True)
 class _Labelled:
-    """A loss at labels (B,), and with `targets` (B,) the classes to leave for."""
+    """A loss at labels (B,), and with `targets` (B,) the classes to leave for, or answers to be led away from."""
 
     loss: ClipLoss
     labels: Tensor

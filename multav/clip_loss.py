@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from multav.attacks.spec import LossName
 from multav.captured_gradients import Pass
 from multav.free_memory import free_bytes, was_refused
-from multav.losses import LOSSES, short_of_target, toward_targets
+from multav.losses import LOSSES, divergence, short_of_target, toward_targets
 from multav.objective import Evaluation
 from multav.prepared_model import GradientMeans
 
@@ -26,7 +26,10 @@ Parts = TypeVar("Parts", bound=tuple[Tensor, ...])
 class ClipLoss:
     """`loss` of `model`'s logits, sample by sample.
 
-    With `targeted` labels are classes to reach, and the loss is for descending. `model` maps (B, 3, T, H, W) to
+    With `targeted` labels are classes to reach, and the loss is for descending. The targets of "divergence" are
+    log-probabilities (B, classes), those of other losses classes to leave the labels for.
+
+    `model` maps (B, 3, T, H, W) to
     (B, classes); it gets clips of `dtype` (None: as they are). It must have a class for the `highest` label. `autocast`
     is what gradients are computed in, None for the model's own precision; without a gradient it is always the model's
     own. `means` is what they are computed with.
@@ -36,7 +39,7 @@ class ClipLoss:
     """
 
     model: Callable[[Tensor], Tensor]
-    loss: LossName
+    loss: LossName | Literal["divergence"]
     targeted: bool = False
     dtype: torch.dtype | None = None
     autocast: torch.dtype | None = None
@@ -49,7 +52,8 @@ class ClipLoss:
     def gradient(self, clips: Tensor, labels: Tensor, targets: Tensor | None = None) -> Evaluation:
         """Losses, logits, and the gradient of the summed losses by `clips`.
 
-        `labels` and `targets` are int64 (B,); with targets the labels are to be left for them.
+        `labels` are int64 (B,), as are `targets` but those of "divergence"; with targets the labels are to be left for
+        them.
         """
 
         def evaluate(part: slice) -> tuple[Tensor, ...]:
@@ -125,6 +129,9 @@ class ClipLoss:
         precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if autocast is not None:
             logits = precise
+        if self.loss == "divergence":
+            assert targets is not None, "the answers to be led away from"
+            return divergence(precise, targets), logits
         if targets is not None:
             return toward_targets(precise, labels, targets), logits
         if self.loss == "dlr" and self.targeted:

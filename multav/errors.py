@@ -195,7 +195,7 @@ class TimeLimit(MultavError):
 
 
 class TrainingDiverged(MultavError):
-    """A loss or gradient of a training is no number any more, or gradients explode."""
+    """A loss or gradient of a training is no number any more, or explodes."""
 
     status, code, title = 500, "training_diverged", "The training diverged"
 

@@ -54,6 +54,13 @@ def short_of_target(logits: Tensor, labels: Tensor) -> Tensor:
     return -toward_targets(logits, others, labels)
 
 
+def divergence(logits: Tensor, answers: Tensor) -> Tensor:
+    """How far the model was led away from `answers`, log-probabilities (B, classes): the Kullback-Leibler divergence of
+    what it says now from them (Zhang et al., 2019, equation 5).
+    """
+    return functional.kl_div(logits.log_softmax(1), answers, reduction="none", log_target=True).sum(1)
+
+
 def likeliest_others(logits: Tensor, labels: Tensor, most: int) -> tuple[Tensor, ...]:
     """Up to `most` classes (B,) other than the labels, of each sample the likeliest first."""
     others = logits.scatter(1, labels[:, None], -torch.inf)

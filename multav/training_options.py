@@ -166,6 +166,7 @@ def _add_attacks(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--method", choices=_choices("method"), help=_help("method"))
     group.add_argument("--clean-fraction", type=float, metavar="SHARE", help=_help("clean_fraction"))
     group.add_argument("--beta", type=float, help=_help("beta"))
+    group.add_argument("--crafting", choices=_choices("crafting"), help=_help("crafting"))
     group.add_argument("--replays", type=int, metavar="N", help=_help("replays"))
     group.add_argument("--ramp", type=float, metavar="SHARE", help=_help("ramp"))
 
@@ -215,6 +216,7 @@ _PLAIN = (
     "method",
     "clean_fraction",
     "beta",
+    "crafting",
     "replays",
     "ramp",
     "epochs",

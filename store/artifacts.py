@@ -14,7 +14,7 @@ from store.jobs import Claim, cancel_requested
 from store.tables import ArtifactTable, BlobTable, JobTable
 
 CHECKPOINT: Final = "checkpoint"
-"""The role of what a job leaves that was cancelled."""
+"""The role of what a job leaves that was cancelled, or failed."""
 # Far more than a clock's error in what a float of seconds can tell apart, and nothing to people.
 _MOMENT: Final = 1e-5
 
@@ -92,7 +92,7 @@ def get(session: Session, artifact_id: str) -> Artifact:
 def _visible() -> Any:
     """Artifacts of the attempt that ended their job; what a dead attempt left is never shown.
 
-    A job that was cancelled shows the checkpoint that it had come to, and nothing else.
+    A job that was cancelled, or failed, shows the checkpoint that it had come to, and nothing else.
     """
     return (
         select(
@@ -112,7 +112,7 @@ def _visible() -> Any:
             ArtifactTable.attempt == JobTable.attempt,
             or_(
                 JobTable.state == "succeeded",
-                and_(JobTable.state == "cancelled", ArtifactTable.role == CHECKPOINT),
+                and_(JobTable.state.in_(("cancelled", "failed")), ArtifactTable.role == CHECKPOINT),
             ),
         )
     )

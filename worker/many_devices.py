@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,10 +24,14 @@ from multav.training.curve import CurvePoint
 from multav.training.train import Trained
 from store.settings import PREFIX
 from worker import training_order
-from worker.training_order import MAX_RESTARTS, Notes, TrainingOrder
+from worker.training_order import MAX_RESTARTS, RANKS_DIED, Notes, TrainingOrder
 
 _LOOK_SECONDS: Final = 0.1
 _FAREWELL_SECONDS: Final = 5.0
+_WHAT_TO_DO: Final = (
+    "If memory ran out, take smaller clips, a larger accumulation or fewer devices in a new training; else resume this "
+    "one"
+)
 _log = logging.getLogger(__name__)
 
 
@@ -51,21 +55,28 @@ class ManyDevices:
     check: Callable[[], None]
     patience: float
     restarts: int = MAX_RESTARTS
+    _restarted: int = field(default=0, init=False)
+    """How often the agent that runs has started its ranks again, as far as they say."""
 
     def train(self, model: PixelClassifier) -> Trained:
         """As `multav.training.train.train` does it, from a checkpoint in the folder where there is one.
 
-        When a rank is killed, all of them go on from the last checkpoint. Raises `WorkerLost` when that happens too
-        often, and what `train` raises.
+        When a rank or their agent is killed, all ranks go on from the last checkpoint. Raises `WorkerLost` when that
+        happens more than `restarts` times, and what `train` raises.
         """
         refuse_beyond_machine(self.order.request.devices, cuda=self.order.cuda)
         save(model, self.folder / training_order.BEGINNING, dtype=torch.float32)
         self.order.write(self.folder)
-        agent = self._start()
-        try:
-            self._watch(agent)
-        finally:
-            _end(agent)
+        notes, deaths = Notes(self.folder), 0
+        while (how := self._run(notes, self.restarts - deaths)) is not None:
+            deaths += self._restarted + 1
+            if deaths > self.restarts:
+                raise WorkerLost(
+                    f"the process that starts the training's devices and watches over them {how}, and of this "
+                    f"attempt's processes {deaths} died by now, where {self.restarts} are put up with; the worker's "
+                    f"log says more. {_WHAT_TO_DO}"
+                )
+            _log.warning("the agent of the training's devices %s: another one goes on", how)
         told = json.loads((self.folder / training_order.RESULT).read_text())
         return Trained(
             model=load(self.folder / training_order.MODEL),
@@ -74,19 +85,36 @@ class ManyDevices:
             **told,
         )
 
-    def _start(self) -> "subprocess.Popen[bytes]":
+    def _run(self, notes: Notes, restarts: int) -> str | None:
+        """One agent from its start to its end: None when all is done, else how it died."""
+        self._restarted = 0
+        agent = self._start(restarts)
+        try:
+            self._watch(agent, notes)
+        finally:
+            _end(agent)
+        if (self.folder / training_order.RESULT).exists():
+            return None
+        if agent.returncode in (0, RANKS_DIED):
+            raise WorkerLost(
+                f"processes of the training died too often; the worker's log says how. {_WHAT_TO_DO}"
+            )
+        if agent.returncode < 0:
+            return f"was killed by {signal.Signals(-agent.returncode).name}"
+        return f"ended with exit code {agent.returncode}"
+
+    def _start(self, restarts: int) -> "subprocess.Popen[bytes]":
         # What the service's settings say (addresses with passwords among it) is none of their business.
         environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         environment["OMP_NUM_THREADS"] = str(self.order.threads)
         command = [sys.executable, "-m", "worker.training_agent"]
-        arguments = [str(self.folder), *map(str, (self.order.request.devices, self.restarts, os.getpid()))]
+        arguments = [str(self.folder), *map(str, (self.order.request.devices, restarts, os.getpid()))]
         return subprocess.Popen(
             command + arguments, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
         )
 
-    def _watch(self, agent: "subprocess.Popen[bytes]") -> None:
-        """Until all is done. Raises what stops it, when the last checkpoint is handed on."""
-        notes = Notes(self.folder)
+    def _watch(self, agent: "subprocess.Popen[bytes]", notes: Notes) -> None:
+        """Until the agent has ended. Raises what stops the training, when the last checkpoint is handed on."""
         stop: Cancelled | Interrupted | None = None
         until = 0.0
         while True:
@@ -99,6 +127,8 @@ class ManyDevices:
                 self._hand_on(kind, told)
             if errors:
                 raise told_error.from_json(errors[0])
+            if ended and stop is not None and not (self.folder / training_order.RESULT).exists():
+                raise stop
             if ended:
                 break
             if stop is None:
@@ -114,12 +144,6 @@ class ManyDevices:
                 )
                 raise stop
             time.sleep(_LOOK_SECONDS)
-        if agent.returncode or not (self.folder / training_order.RESULT).exists():
-            raise WorkerLost(
-                "processes of the training died too often; the worker's log says how. If memory ran "
-                "out, take smaller clips, a larger accumulation or fewer devices in a new training; else resume this "
-                "one"
-            )
 
     def _hand_on(self, kind: str, told: Any) -> None:
         if kind == "point":
@@ -128,6 +152,8 @@ class ManyDevices:
             self.on_progress(Progress(**told))
         elif kind == "checkpoint":
             self.on_checkpoint(self.folder / training_order.CHECKPOINT, told)
+        elif kind == "restarts":
+            self._restarted = told
 
 
 def _end(agent: "subprocess.Popen[bytes]") -> None:

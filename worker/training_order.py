@@ -34,8 +34,10 @@ RESULT: Final = "trained.json"
 
 AGENT: Final = "TRAINING_AGENT_PID"
 """Variable that tells ranks whose children they are."""
+RANKS_DIED: Final = 3
+"""What the agent exits with when its ranks died too often; with anything else but 0 it died itself."""
 MAX_RESTARTS: Final = 3
-"""How often all ranks are started again when one has died, in one attempt of the job."""
+"""How often all ranks are started again when one of them or their agent has died, in one attempt of the job."""
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,7 @@ def _trained(order: TrainingOrder, ranks: Ranks, folder: Path) -> Trained:
     notes = Notes(folder)
     if ranks.is_first:
         notes.begin()
+        notes.write("restarts", int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")))
     reported = 0.0
 
     def report(progress: Progress) -> None:

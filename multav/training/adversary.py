@@ -10,7 +10,9 @@ from torch.nn import functional
 
 from multav.attacks.budget import with_budget, with_fields
 from multav.attacks.catalogue import AnyAttack
+from multav.audits.logits import logits_of
 from multav.clip_attack import craft
+from multav.losses import divergence
 from multav.training.batch_part import BatchPart
 from multav.training.draws import first_sample, generator_of
 from multav.training.request import Mixture, TrainingRequest
@@ -50,13 +52,14 @@ class Adversary:
         first = first_sample(step) - self._left_clean_of_all(part)
         if not attacks or clean == len(clips):
             return clips
+        answers = _answers(model, clips[clean:]) if self.request.crafts_by_divergence else None
         best: Tensor | None = None
         highest: Tensor | None = None
         for attack in attacks:
             made = craft(
                 model,
                 clips[clean:],
-                labels[clean:],
+                labels[clean:] if answers is None else answers.argmax(1),
                 attack,
                 seed=self.request.seed,
                 first_sample=[first + place for place in part.places[clean:]],
@@ -64,9 +67,14 @@ class Adversary:
                 on_step=on_step,
                 # Several are compared by what they end with.
                 look_at_end=len(attacks) > 1,
+                away_from=answers,
             )
             # Not the attacks' own losses: those of different kinds cannot be compared.
-            losses = functional.cross_entropy(made.logits.float(), labels[clean:], reduction="none")
+            losses = (
+                functional.cross_entropy(made.logits.float(), labels[clean:], reduction="none")
+                if answers is None
+                else divergence(made.logits.float(), answers)
+            )
             if best is None or highest is None:
                 best, highest = made.clips, losses
             else:
@@ -101,9 +109,28 @@ class Adversary:
 
     @cached_property
     def _attacks(self) -> tuple[AnyAttack, ...]:
-        if self.request.method != "fast":
-            return self.request.attacks
-        return tuple(_single_step(attack) for attack in self.request.attacks)
+        if self.request.method == "fast":
+            return tuple(_single_step(attack) for attack in self.request.attacks)
+        if self.request.crafts_by_divergence:
+            return tuple(_from_anywhere(attack) for attack in self.request.attacks)
+        return self.request.attacks
+
+
+def _answers(model: nn.Module, clips: Tensor) -> Tensor:
+    """What the model says of clean clips, as log-probabilities (B, classes)."""
+    return logits_of(model, clips).float().log_softmax(1)
+
+
+def _from_anywhere(attack: AnyAttack) -> AnyAttack:
+    """From a random start, as the divergence has no slope at the clean clip, and with no class to leave for.
+
+    The authors of TRADES start from 0.001 of Gaussian noise, which is none where values near 0 are multiplied.
+    """
+    no_class = {
+        "loss": "cross-entropy",
+        "target_classes": type(attack).model_fields["target_classes"].default,
+    }
+    return with_fields(attack, random_start=True, **no_class)
 
 
 def _single_step(attack: AnyAttack) -> AnyAttack:

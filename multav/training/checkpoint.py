@@ -47,19 +47,3 @@ def read(path: Path) -> Checkpoint:
     if rest.pop("format", None) != _FORMAT:
         raise BadCheckpoint("the checkpoint is of another version of the program: post the training again")
     return Checkpoint(tensors, rest)
-
-
-def weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """The weights that would be kept if the training ended here, as the state dict of its model.
-
-    Those of the best look so far, else the running average, else those that are trained.
-    """
-    for prefix in ("best/", "average/", "model/"):
-        found = {
-            name.removeprefix(prefix): tensor
-            for name, tensor in checkpoint.tensors.items()
-            if name.startswith(prefix)
-        }
-        if found:
-            return found
-    raise BadCheckpoint("the checkpoint of the training holds no weights")

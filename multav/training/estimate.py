@@ -66,6 +66,9 @@ def estimate(
     trained = length.steps * length.batch * passes
     device, seconds = (None, None) if speed is None else speed
     said = list(remarks)
+    smaller = length.remark(request)
+    if smaller is not None:
+        said.append(smaller)
     if seconds is None:
         said.append("the speed of this network was never measured here, so the time is not known")
     if parameters is None:

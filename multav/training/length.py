@@ -38,6 +38,15 @@ class Length:
         """Batches that are taken from the videos."""
         return -(-self.steps // self.steps_per_batch)
 
+    def remark(self, request: TrainingRequest) -> str | None:
+        """What is to be said of batches that are smaller than `request` asks for; None where they are not."""
+        if self.batch == request.clips_per_step:
+            return None
+        return (
+            f"batches are of {self.batch} clips, not of {request.clips_per_step}: the dataset has no more videos to "
+            "train on"
+        )
+
     def epoch(self, step: int) -> float:
         """How many epochs are over after `step` steps."""
         return step / self.steps_per_epoch

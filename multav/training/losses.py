@@ -1,9 +1,12 @@
 """What a training descends on."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from multav.losses import divergence
 from multav.training.request import TrainingRequest
 
 
@@ -19,10 +22,13 @@ def training_loss(
     if request.method != "trades":
         return _cross_entropy(logits, labels, request), logits
     before = model(clean).float()
-    apart = functional.kl_div(
-        logits.log_softmax(1), before.log_softmax(1), reduction="none", log_target=True
-    ).sum(1)
+    apart = divergence(logits, before.log_softmax(1))
     return _cross_entropy(before, labels, request) + request.beta * apart, logits
+
+
+def loss_of_chance(classes: int, request: TrainingRequest) -> float:
+    """About what the loss is of a network that knows nothing of so many classes, and answers each clip differently."""
+    return math.log(classes) * (1 + request.beta if request.method == "trades" else 1)
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor, request: TrainingRequest) -> Tensor:

@@ -21,11 +21,12 @@ from multav.attacks.multav_linf import MultavLinf
 from multav.audits.request import Count, Sha256, Subset
 from multav.errors import FieldError, InvalidSpec
 from multav.geometry import InputGeometry
+from multav.names import NAME, NAME_IN_WORDS
+from multav.training.idle_fields import idle_fields
 from multav.training.optimisers import Multistep, Optimiser, Schedule, Sgd
 from multav.validation import field_errors
 
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
-MODEL_NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,99}$"
 _NO_FIELDS: Final = frozenset(ATTACKS) | {
     *("mixture", "sgd", "adamw", "constant", "multistep", "cosine"),
     *("constrained-int", "tuple[constrained-int, constrained-int]", "literal['auto']"),
@@ -149,8 +150,8 @@ class Validation(_Part):
 class TrainingRequest(_Part):
     """One training, every default spelled out. The defaults are the paper's recipe."""
 
-    name: Annotated[str, Field(pattern=MODEL_NAME)] | None = Field(
-        None, description="name under which the model is registered; null: one is made up"
+    name: Annotated[str, Field(pattern=NAME)] | None = Field(
+        None, description=f"name under which the model is registered: {NAME_IN_WORDS}; null: one is made up"
     )
     start: Start = Field(default_factory=Start, description="a registered model or an architecture")
     dataset: StrictStr = Field("camera-motion-train", description="name of a registered dataset")
@@ -169,7 +170,7 @@ class TrainingRequest(_Part):
     method: Literal["madry", "trades", "fast", "free"] = Field(
         "madry",
         description="madry: the loss of adversarial clips alone; trades: the clean loss, and beta times how far the "
-        "answer to adversarial clips (which the attack's own loss makes) is from the clean one; fast: one step of 1.25 "
+        "answer to adversarial clips is from the clean one; fast: one step of 1.25 "
         "times the bound from a random start; free: each batch is trained on several times, and each time the "
         "perturbation takes one step",
     )
@@ -177,6 +178,11 @@ class TrainingRequest(_Part):
         0.0, description="share of each batch that stays clean"
     )
     beta: Annotated[float, Field(strict=True, gt=0, le=1000)] = Field(6.0, description="of trades")
+    crafting: Literal["divergence", "loss"] = Field(
+        "divergence",
+        description="of trades, what its attack climbs: divergence: how far the answer is from the clean one, from a "
+        "random start within the bound; loss: the attack's own loss",
+    )
     replays: Annotated[int, Field(strict=True, ge=2, le=32)] = Field(
         4, description="of free: how often each batch is trained on; so many fewer batches make an epoch"
     )
@@ -189,7 +195,7 @@ class TrainingRequest(_Part):
         15, description="passes over the videos"
     )
     steps: Annotated[int, Field(strict=True, ge=1, le=10_000_000)] | None = Field(
-        None, description="so many steps in place of whole epochs"
+        None, description="so many steps in place of whole epochs, which are not given then"
     )
     batch_size: Annotated[int, Field(strict=True, ge=2, le=4096)] | Literal["auto"] = Field(
         4, description=f"clips of one step; auto: {AUTO_BATCH}, in as many pieces as memory asks for"
@@ -273,7 +279,7 @@ class TrainingRequest(_Part):
         return AUTO_BATCH if self.batch_size == "auto" else self.batch_size
 
     def _contradictions(self) -> list[FieldError]:
-        """Fields that are each right but not together."""
+        """Fields that are each right but not together, or that would change nothing."""
         errors: list[FieldError] = []
 
         def refuse(pointer: str, detail: str) -> None:
@@ -306,6 +312,13 @@ class TrainingRequest(_Part):
                     f"of {clips} clips that is {'all' if clean else 'none'}: take a larger batch, or a multiple of "
                     f"{1 / clips:.3g}",
                 )
+        for pointer, attack in self.trained_against:
+            if self.crafts_by_divergence and getattr(attack, "placement", None) == "gradient":
+                refuse(
+                    f"{pointer}/placement",
+                    "where the clip is clean the divergence has no gradient to rank places by: take another placement, "
+                    "or loss for crafting",
+                )
         for pointer, attack in self.named_attacks:
             if attack.targeted:
                 refuse(f"{pointer}/targeted", "a training knows no class to reach: leave targeted out")
@@ -321,15 +334,23 @@ class TrainingRequest(_Part):
                 "/validation/dataset",
                 "these are the training videos: name others, or none to set a share aside",
             )
-        return errors
+        return [*errors, *idle_fields(self)]
+
+    @property
+    def crafts_by_divergence(self) -> bool:
+        """Whether attacks climb how far the answer is from the clean one, as those of the authors of TRADES do."""
+        return self.method == "trades" and self.crafting == "divergence"
 
     @property
     def named_attacks(self) -> list[tuple[str, AnyAttack]]:
         """Every attack of the request, behind a JSON pointer to it."""
+        if self.validation.attack is None:
+            return self.trained_against
+        return [*self.trained_against, ("/validation/attack", self.validation.attack)]
+
+    @property
+    def trained_against(self) -> list[tuple[str, AnyAttack]]:
+        """Every attack that is trained against, behind a JSON pointer to it."""
         if isinstance(self.attack, Mixture):
-            found = [(f"/attack/attacks/{place}", each) for place, each in enumerate(self.attack.attacks)]
-        else:
-            found = [] if self.attack is None else [("/attack", self.attack)]
-        if self.validation.attack is not None:
-            found.append(("/validation/attack", self.validation.attack))
-        return found
+            return [(f"/attack/attacks/{place}", each) for place, each in enumerate(self.attack.attacks)]
+        return [] if self.attack is None else [("/attack", self.attack)]

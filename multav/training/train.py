@@ -1,8 +1,7 @@
 """A whole training: from videos to the weights that are kept, through looks at validation clips and checkpoints."""
 
-import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -11,21 +10,23 @@ from typing import Any, Final
 from torch import Tensor, nn
 
 from multav.datasets.decode_ahead import ClipSource
-from multav.datasets.listing import ListedVideo
-from multav.errors import BadCheckpoint, BadDataset, Cancelled, Interrupted, InvalidSpec
+from multav.errors import BadCheckpoint, Cancelled, Interrupted, InvalidSpec
 from multav.geometry import InputGeometry
 from multav.progress import Progress
 from multav.training import checkpoint
+from multav.training.bad_videos import left_out, nothing_to_look_at, one_is_good, refuse_mostly_bad
 from multav.training.batch_part import BatchPart
 from multav.training.batches import Batch, Batches, training_order
 from multav.training.checkpoint import Checkpoint
 from multav.training.curve import CurvePoint
+from multav.training.kept_weights import KeptWeights
 from multav.training.length import Length
-from multav.training.look import Look, look
 from multav.training.memory_cache import MemoryCache
 from multav.training.ranks import Ranks
+from multav.training.recent_steps import RecentSteps
 from multav.training.request import TrainingRequest
 from multav.training.trainer import Stepped, Trainer
+from multav.training.validation_looks import ValidationLooks
 from multav.training.videos import TrainingVideos
 from multav.video.limits import Limits
 
@@ -33,8 +34,6 @@ KEPT_CLIPS_BYTES: Final = 2**30
 """Decoded clips that a training keeps in memory, all ranks together."""
 
 _POINTS: Final = 500
-_LOOKED_TOGETHER: Final = 16
-_MOST_TRAIN_CLIPS: Final = 200
 _FEWEST_CLIPS: Final = 2
 
 
@@ -43,7 +42,8 @@ class Trained:
     """`model` has the weights that are kept, in eval mode; `look` is what validation says of them.
 
     `steps` were taken, in `pieces` a batch at the end; `bad_videos` say by name what is wrong with those that gave no
-    clip; `waiting` is the share of the time in which clips were waited for.
+    clip, `train_clips` and `validation_clips` how many of the others there are; `waiting` is the share of the time in
+    which clips were waited for.
     """
 
     model: nn.Module
@@ -51,6 +51,8 @@ class Trained:
     look: CurvePoint
     pieces: int
     bad_videos: dict[str, str]
+    train_clips: int
+    validation_clips: int
     seconds: float
     waiting: float
     stopped_early: bool
@@ -58,29 +60,15 @@ class Trained:
 
 
 @dataclass
-class _Since:
-    """What the steps since the last point of the curve saw."""
-
-    steps: int = 0
-    loss: float = 0.0
-    accuracy: float = 0.0
-    seconds: float = 0.0
-    waited: float = 0.0
-
-
-@dataclass
 class _Course:
-    """What a training must remember beside the trainer's state: `kept` is the look at the weights that are kept, which
-    is the `best` one or the last.
+    """What a training must remember beside the trainer's state and the weights that are kept: the step that was
+    `looked` at last, how long it has taken so far and `waited` for clips.
     """
 
     looked: int = 0
-    unbettered: int = 0
-    best: CurvePoint | None = None
-    kept: CurvePoint | None = None
     seconds: float = 0.0
     waited: float = 0.0
-    since: _Since = field(default_factory=_Since)
+    since: RecentSteps = field(default_factory=RecentSteps)
 
 
 def train(
@@ -103,10 +91,10 @@ def train(
     """Train `model`, pixels in [0, 1] to logits over `videos.classes`, in place on the device that it is on.
 
     `check` is called often and may raise; where it raises `Interrupted` or `Cancelled` a checkpoint is written before.
-    Every `request.checkpoint_minutes`, and at the end, one is written at `checkpoint_at` and handed to
-    `on_checkpoint(path, step)`. With `resume_from` the training goes on from one and ends with the weights that it
-    would have had without the break, bit by bit on the same processor with as many threads; points of the curve behind
-    the checkpoint come again.
+    Every `request.checkpoint_minutes`, if loss and gradients are not wild just then, and at the end, one is written at
+    `checkpoint_at` and handed to `on_checkpoint(path, step)`. With `resume_from` the training goes on from one and ends
+    with the weights that it would have had without the break, bit by bit on the same processor with as many threads;
+    points of the curve behind the checkpoint come again.
 
     Several `ranks` that each call this share every batch, and end with the same weights. The first one writes and is
     called back. What `check` raises on any of them is raised on all, once each has come to the end of its crafting.
@@ -184,28 +172,40 @@ class _Training:
             check=check,
             ranks=ranks,
         )
-        # The weights that would be registered, apart from those that are trained.
-        self._shown = copy.deepcopy(model)
-        self._kept: dict[str, Tensor] = {}
+        self._looks = ValidationLooks(
+            model,
+            request,
+            videos,
+            batches=self._looked_at,
+            trained_on=batches,
+            check=check,
+            ranks=ranks,
+        )
+        self._kept = KeptWeights(request.select)
         self._course = _Course()
         self._began = self._saved = time.monotonic()
         self._began_at = 0
 
     def run(self) -> Trained:
         self._began_at = self._trainer.step
+        if not self._over:
+            self._try_videos()
         self._look_if_due()
         if not self._over:
             self._train()
         self.save()
         course = self._course
-        assert course.kept is not None, "there was a look at the end"
-        self._shown.load_state_dict(self._kept)
+        assert self._kept.look is not None, "there was a look at the end"
+        model = self._looks.shown
+        model.load_state_dict(self._kept.tensors)
         return Trained(
-            model=self._shown.eval(),
+            model=model.eval(),
             steps=self._trainer.step,
-            look=course.kept,
+            look=self._kept.look,
             pieces=self._trainer.pieces,
-            bad_videos=self._bad_videos,
+            bad_videos=self._looked_at.bad | self._batches.bad,
+            train_clips=len(self._videos.train) - len(self._batches.bad),
+            validation_clips=len(self._videos.validation) - len(self._looked_at.bad),
             seconds=course.seconds,
             waiting=course.waited / course.seconds if course.seconds else 0.0,
             stopped_early=self._trainer.step < self._length.steps,
@@ -217,10 +217,10 @@ class _Training:
         if not self._ranks.is_first:
             return
         tensors, rest = self._trainer.state()
-        kept = {f"kept/{name}": tensor for name, tensor in self._kept.items()}
+        kept, looks = self._kept.state()
         everything = {
             "trainer": rest,
-            "course": asdict(self._course),
+            "course": asdict(self._course) | looks,
             "bad": self._batches.bad,
             "bad_to_look_at": self._looked_at.bad,
         }
@@ -230,23 +230,17 @@ class _Training:
 
     def restore(self, kept: Checkpoint) -> None:
         """Go on from `kept`."""
-        self._kept = {
-            name.removeprefix("kept/"): tensor
-            for name, tensor in kept.tensors.items()
-            if name.startswith("kept/")
-        }
-        self._trainer.restore(kept.tensors, kept.rest["trainer"])
         course: dict[str, Any] = kept.rest["course"]
-        looks = {
-            name: None if course[name] is None else CurvePoint(**course[name]) for name in ("best", "kept")
-        }
-        self._course = _Course(**course | looks | {"since": _Since(**course["since"])})
+        self._kept.restore(kept.tensors, course)
+        self._trainer.restore(kept.tensors, kept.rest["trainer"])
+        self._course = _Course(
+            looked=course["looked"],
+            seconds=course["seconds"],
+            waited=course["waited"],
+            since=RecentSteps(**course["since"]),
+        )
         self._batches.bad.update(kept.rest["bad"])
         self._looked_at.bad.update(kept.rest["bad_to_look_at"])
-
-    @property
-    def _bad_videos(self) -> dict[str, str]:
-        return self._looked_at.bad | self._batches.bad
 
     def agree(self) -> None:
         """Refuse to go on where ranks begin at different steps."""
@@ -257,7 +251,7 @@ class _Training:
     @property
     def _over(self) -> bool:
         patience = self._request.patience
-        stopped = patience is not None and self._course.unbettered >= patience
+        stopped = patience is not None and self._kept.unbettered >= patience
         return stopped or self._trainer.step >= self._length.steps
 
     def _train(self) -> None:
@@ -285,7 +279,9 @@ class _Training:
                 self._count(found, time.monotonic() - started, self._batches.waited - waited)
                 self._look_if_due()
                 self._report()
-                if time.monotonic() - self._saved >= 60 * self._request.checkpoint_minutes:
+                due = time.monotonic() - self._saved >= 60 * self._request.checkpoint_minutes
+                if due and not trainer.doubtful:
+                    # Else what is left of a training that diverges would be what it diverged to.
                     self.save()
 
     def _next(self, source: Iterator[Batch]) -> tuple[Batch, BatchPart]:
@@ -312,25 +308,13 @@ class _Training:
         since.seconds += seconds
         since.waited += waited
         for step in found:
-            since.steps += 1
-            since.loss += step.loss
-            since.accuracy += step.accuracy
+            since.add(step)
         every = max(1, self._length.steps // _POINTS)
         before = trainer.step - len(found)
         if since.steps and (trainer.step // every > before // every or trainer.step == self._length.steps):
-            self._say(
-                CurvePoint(
-                    "step",
-                    trainer.step,
-                    self._length.epoch(trainer.step),
-                    loss=since.loss / since.steps,
-                    accuracy=since.accuracy / since.steps,
-                    learning_rate=found[-1].learning_rate if found else None,
-                    gradient_norm=found[-1].gradient_norm if found else None,
-                    waiting=since.waited / since.seconds if since.seconds else 0.0,
-                )
-            )
-            course.since = _Since()
+            epoch = self._length.epoch(trainer.step)
+            self._say(since.point(trainer.step, epoch, found[-1] if found else None))
+            course.since = RecentSteps()
 
     def _look_if_due(self) -> None:
         step, every = self._trainer.step, self._length.look_every
@@ -338,75 +322,35 @@ class _Training:
         if not due and not (step >= self._length.steps > self._course.looked):
             return
         started = time.monotonic()
-        tensors = (
-            self._model.state_dict() if self._trainer.average is None else dict(self._trainer.average.tensors)
-        )
-        self._shown.load_state_dict(tensors)
-        self._shown.eval()
-        validation = self._look(self._looked_at, self._videos.validation)
-        some = min(_MOST_TRAIN_CLIPS, len(self._videos.validation))
-        trained_on = self._look(self._batches, self._videos.train[:some])
-        if validation is None:
-            raise BadDataset("no validation video gives a clip: look at the dataset with a scan")
-        point = CurvePoint(
-            "look",
-            step,
-            self._length.epoch(step),
-            loss=validation.loss,
-            clean_accuracy=validation.clean_accuracy,
-            robust_accuracy=validation.robust_accuracy if self._request.validation_attacks else None,
-            train_clean_accuracy=None if trained_on is None else trained_on.clean_accuracy,
-            train_robust_accuracy=trained_on.robust_accuracy
-            if trained_on is not None and self._request.validation_attacks
-            else None,
-        )
-        self._judge(point, tensors)
+        average = self._trainer.average
+        tensors: Mapping[str, Tensor] = self._model.state_dict() if average is None else average.tensors
+        point = self._looks.look(tensors, step, self._length.epoch(step))
+        self._say(self._kept.judge(point, tensors))
         self._course.looked = step
         self._course.seconds += time.monotonic() - started
-
-    def _judge(self, point: CurvePoint, tensors: dict[str, Tensor]) -> None:
-        """Keep the weights if they are the best so far, or the last where these are asked for."""
-        course = self._course
-        better = course.best is None or _merit(point) > _merit(course.best)
-        point = replace(point, best=better)
-        course.unbettered = 0 if better else course.unbettered + 1
-        if better:
-            course.best = point
-        if better or self._request.select == "last":
-            course.kept = point
-            self._kept = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-        self._say(point)
 
     def _say(self, point: CurvePoint) -> None:
         if self._ranks.is_first:
             self._on_point(point)
 
-    def _look(self, batches: Batches, videos: Sequence[ListedVideo]) -> Look | None:
-        """At all videos; each rank looks at its share of them."""
+    def _try_videos(self) -> None:
+        """Notice before the first step that there is nothing to look at, or nothing to train on."""
+        bad = (self._looked_at.bad, self._batches.bad)
 
-        def look_at_share() -> tuple[None, tuple[dict[str, Any] | None, dict[str, str]]]:
-            own = videos[self._ranks.rank :: self._ranks.size]
-            with closing(batches.of(own, _LOOKED_TOGETHER)) as source:
-                found = look(
-                    self._shown,
-                    ((each.clips, each.labels, each.numbers) for each in source if each.numbers),
-                    self._request.validation_attacks,
-                    seed=self._request.seed,
-                    precision=self._request.precision,
-                    check=self._check,
-                )
-            return None, (None if found is None else asdict(found), batches.bad)
+        def attempt() -> tuple[None, list[dict[str, str]]]:
+            if self._ranks.is_first:
+                if not one_is_good(self._looked_at, self._videos.validation):
+                    raise nothing_to_look_at(self._looked_at.bad)
+                one_is_good(self._batches, self._videos.train[: len(self._videos.train) // 2 + 1])
+                self._refuse_mostly_bad()
+            return None, list(bad)
 
-        _, told = self._ranks.together(look_at_share)
-        for _, bad in told:
-            batches.bad.update(bad)
-        return Look.of_all(Look(**found) for found, _ in told if found is not None)
+        _, told = self._ranks.together(attempt)
+        for own, of_first in zip(bad, told[0], strict=True):
+            own.update(of_first)
 
     def _refuse_mostly_bad(self) -> None:
-        bad, names = self._batches.bad, len(self._videos.train)
-        if 2 * len(bad) > names:
-            name, detail = next(iter(bad.items()))
-            raise BadDataset(f"{len(bad)} of {names} videos give no clip, such as {name}: {detail}")
+        refuse_mostly_bad(self._batches.bad, len(self._videos.train))
 
     def _refuse_too_many_ranks(self) -> None:
         size, batch = self._ranks.size, self._length.batch
@@ -426,18 +370,18 @@ class _Training:
 
     def _remarks(self) -> tuple[str, ...]:
         remarks = []
+        smaller = self._length.remark(self._request)
+        if smaller is not None:
+            remarks.append(smaller)
         if self._trainer.pieces > self._request.accumulation:
             remarks.append(
                 f"memory ran out: each batch went through the model in {self._trainer.pieces} pieces in the end, each "
                 "with its own batch statistics"
             )
-        bad = len(self._batches.bad) + len(self._looked_at.bad)
-        if bad:
-            videos, them = ("video was", "it") if bad == 1 else ("videos were", "them")
-            remarks.append(f"{bad} {videos} left out: no clip could be made of {them}")
+        bad = left_out(
+            (len(self._batches.bad), len(self._videos.train)),
+            (len(self._looked_at.bad), len(self._videos.validation)),
+        )
+        if bad is not None:
+            remarks.append(bad)
         return tuple(remarks)
-
-
-def _merit(point: CurvePoint) -> tuple[float, float]:
-    clean = point.clean_accuracy or 0.0
-    return (clean if point.robust_accuracy is None else point.robust_accuracy, clean)

@@ -23,7 +23,7 @@ from multav.training.augmentation import augmented
 from multav.training.average import Average
 from multav.training.batch_part import BatchPart
 from multav.training.draws import generator_of, seed_of
-from multav.training.losses import correct, training_loss
+from multav.training.losses import correct, loss_of_chance, training_loss
 from multav.training.optimisers import Sgd, rate_share
 from multav.training.ranks import Ranks
 from multav.training.request import TrainingRequest
@@ -107,6 +107,11 @@ class Trainer:
         """Count steps for which there were no clips."""
         self.step = min(self.steps, self.step + steps)
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether the last step was one of those that may end in `TrainingDiverged`."""
+        return self._watch.doubtful
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors by name, and the rest as JSON. The tensors are those in use, not copies."""
         tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
@@ -136,7 +141,7 @@ class Trainer:
         while True:
             before = [buffer.clone() for buffer in self.model.buffers()]
             try:
-                loss, right = self._accumulate(clean, adversarial, labels, part)
+                loss, right, classes = self._accumulate(clean, adversarial, labels, part)
                 break
             except (RuntimeError, MemoryError) as error:
                 if not was_refused(error):
@@ -147,7 +152,8 @@ class Trainer:
                     buffer.copy_(value)
                 self._smaller_pieces(len(labels))
         _, all_told = self._ranks.together(lambda: (None, (loss, right)))
-        return self._stepped(sum(each[0] for each in all_told), sum(each[1] for each in all_told), part.whole)
+        loss, right = (sum(each[place] for each in all_told) for place in (0, 1))
+        return self._stepped(loss, right, part.whole, classes)
 
     def _refuse_if_shared(self, part: BatchPart) -> None:
         """Ranks that wait for this one cannot begin the step again."""
@@ -177,13 +183,13 @@ class Trainer:
 
     def _accumulate(
         self, clean: Tensor, adversarial: Tensor, labels: Tensor, batch: BatchPart
-    ) -> tuple[float, int]:
-        """Gradients of the whole batch's mean loss by the weights; this part's share of it, and how many clips are read
-        right.
+    ) -> tuple[float, int, int]:
+        """Gradients of the whole batch's mean loss by the weights; this part's share of it, how many clips are read
+        right, and of how many classes.
         """
         self._optimiser.zero_grad()
         adversarial.grad = None
-        loss, right = 0.0, 0
+        loss, right, classes = 0.0, 0, 0
         with self._training():
             pieces = torch.arange(len(labels)).tensor_split(self._pieces_of(batch.fewest))
             for number, piece in enumerate(pieces, 1):
@@ -198,7 +204,8 @@ class Trainer:
                     (share * self._ranks.size).backward()  # type: ignore[no-untyped-call]
                 loss += float(share.detach())
                 right += correct(logits, labels[part])
-        return loss, right
+                classes = logits.shape[1]
+        return loss, right, classes
 
     def _gathering(self, *, last: bool) -> AbstractContextManager[Any]:
         """Ranks exchange the gradients of all pieces with the last of them."""
@@ -224,10 +231,10 @@ class Trainer:
             adversarial[:clean] = clips[:clean]
         return found
 
-    def _stepped(self, loss: float, right: int, clips: int) -> Stepped:
+    def _stepped(self, loss: float, right: int, clips: int, classes: int) -> Stepped:
         limit = self.request.gradient_norm
         norm = nn.utils.clip_grad_norm_(self._parameters, torch.inf if limit is None else limit)
-        self._watch.look(self.step, loss, float(norm))
+        self._watch.look(self.step, loss, float(norm), loss_of_chance(classes, self.request))
         share = rate_share(
             self.request.schedule, self.step, steps=self.steps, steps_per_epoch=self._steps_per_epoch
         )

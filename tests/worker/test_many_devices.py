@@ -184,6 +184,53 @@ def test_a_killed_rank_costs_no_step(unbroken: tuple[Trained, Watched], tmp_path
     assert steps.count(1) == 1, "from the last checkpoint, not from the beginning"
 
 
+def agents_of(parent: int) -> list[psutil.Process]:
+    """Processes below `parent` that start ranks."""
+    found = []
+    for process in psutil.Process(parent).children(recursive=True):
+        try:
+            if "worker.training_agent" in process.cmdline():
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_a_killed_agent_is_one_death(unbroken: tuple[Trained, Watched], tmp_path: Path) -> None:
+    """All ranks die with it; another one goes on from the last checkpoint, to the same weights."""
+    watched, killed = Watched(), []
+
+    def kill(point: CurvePoint) -> None:
+        if point.series == "step" and point.step >= 4 and not killed:
+            killed.extend([*agents_of(os.getpid()), *ranks_of(os.getpid())])
+            killed[0].kill()
+
+    trained = on_two(tmp_path / "killed", OFTEN, watched, on_point=kill, restarts=1)
+    assert len(killed) == 3
+    assert not any(process.is_running() for process in killed)
+    assert same(trained.model.state_dict(), unbroken[0].model.state_dict())
+    steps = [point.step for point in watched.points if point.series == "step"]
+    assert steps.count(1) == 1, "from the last checkpoint, not from the beginning"
+
+
+def test_an_agent_that_is_killed_too_often_is_told_by_its_end(tmp_path: Path) -> None:
+    """Deaths of ranks count beside its own."""
+    watched, killed = Watched(), []
+
+    def kill(point: CurvePoint) -> None:
+        if point.series != "step" or point.step < 2 + 2 * len(killed) or len(killed) == 2:
+            return
+        (process, *_) = ranks_of(os.getpid()) if not killed else agents_of(os.getpid())
+        killed.append(process)
+        process.kill()
+
+    with pytest.raises(
+        WorkerLost, match=r"watches over them was killed by SIGKILL, .* 2 died by now, where 1 are"
+    ):
+        on_two(tmp_path / "killed", FOR_EVER | OFTEN, watched, on_point=kill, restarts=1)
+    assert len(killed) == 2
+
+
 def test_a_stop_ends_all_and_leaves_a_checkpoint(tmp_path: Path) -> None:
     watched, asked_at, found = Watched(), [0.0], []
 
@@ -207,14 +254,14 @@ def test_a_stop_ends_all_and_leaves_a_checkpoint(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_error_of_a_rank_is_the_trainings(tmp_path: Path) -> None:
-    """The videos of the second rank alone are bad, and it says so in the words of one process."""
+    """Most videos are bad, which shows only while it trains: it says so in the words of one process."""
     missing = tuple(
         ListedVideo(index, f"gone-{index}.avi", index % 10, str(index), tmp_path / "gone.avi")
         for index in range(40)
     )
     videos = some_videos()
-    of = TrainingVideos(videos.classes, missing, videos.validation, videos.chosen_on)
-    with pytest.raises(BadDataset, match=r"of 40 videos give no clip, such as gone-\d+\.avi"):
+    of = TrainingVideos(videos.classes, (*videos.train[:3], *missing), videos.validation, videos.chosen_on)
+    with pytest.raises(BadDataset, match=r"of 43 training videos give no clip, such as gone-\d+\.avi"):
         on_two(tmp_path / "bad", {}, Watched(), of=of)
 
 

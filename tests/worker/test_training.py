@@ -1,13 +1,16 @@
 """A training whose worker dies at the worst moments: what was reached is reached, and is made once."""
 
+import re
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
+from models.checkpoints import load
 from multav.datasets.catalogue import parse_dataset
 from multav.errors import Interrupted
 from multav.training.request import TrainingRequest
@@ -18,6 +21,7 @@ from store.queue import Queue
 from store.settings import Settings
 from store.tables import ArtifactTable, JobTable
 from store.work_folders import WorkFolders
+from tests.multav.datasets import trees
 from worker.dataset_cache import DatasetCache
 from worker.model_cache import ModelCache
 from worker.run_job import run_job
@@ -222,6 +226,42 @@ def test_a_worker_that_stops_keeps_what_was_done(process: Process) -> None:
     assert kept.blob_id is not None
 
 
+def test_a_training_that_diverges_leaves_its_last_checkpoint(process: Process, tmp_path: Path) -> None:
+    """A file that anybody can register; the second attempt has nothing but what the first one kept."""
+    wild = {
+        "optimiser": {"kind": "adamw", "learning_rate": 100.0},
+        "schedule": {"kind": "cosine", "warm_up": 0.05},
+        "steps": 400,
+        "validation": {"dataset": "held-out", "clips": 10, "every_epochs": 1000},
+    }
+    job_id = create(process.database, checkpoint_minutes=1e-9, **wild)
+    for attempt in (1, 2):
+        job = finish(process, job_id)
+        assert job.state == "failed"
+        assert job.problem is not None
+        assert job.problem["code"] == "training_diverged"
+        diverged_at = int(re.findall(r"at step (\d+)", job.problem["detail"])[0])
+        with process.database.read() as session:
+            kept = training_checkpoints.get(session, job_id)
+            (left,) = artifacts.for_job(session, job_id)
+        assert 0 < kept.step < diverged_at - 1
+        assert (left.role, left.filename) == ("checkpoint", f"hardened-step-{kept.step}.safetensors")
+        path = tmp_path / f"{attempt}-{left.filename}"
+        blobs.to_file(process.database, left.blob_id, path)
+        assert load(path).card.training_job == job_id
+        with process.database.write() as session:
+            jobs.resume(session, job_id, more_attempts=3)
+
+
+def test_a_training_that_diverges_at_once_leaves_nothing(process: Process) -> None:
+    wild = {"optimiser": {"kind": "sgd", "learning_rate": 100.0, "momentum": 0.99}, "steps": 100}
+    job = finish(process, create(process.database, **wild))
+    assert job.problem is not None
+    assert job.problem["code"] == "training_diverged"
+    with process.database.read() as session:
+        assert artifacts.for_job(session, job.id) == ()
+
+
 def test_no_audit_where_none_can_be_made(process: Process) -> None:
     without = finish(process, create(process.database, validation={"clips": 10, "share": 0.4}))
     assert without.result is not None
@@ -235,6 +275,30 @@ def test_no_audit_where_none_can_be_made(process: Process) -> None:
     unasked = finish(process, create(process.database, name="unasked", audit=False))
     assert unasked.result is not None
     assert (unasked.result["audit"], unasked.result["remarks"]) == (None, [])
+
+
+def test_only_videos_that_give_clips_are_counted(process: Process, tmp_path: Path) -> None:
+    """And the result says of which set the others are."""
+    for name, videos, bad in (("files", 4, ("run/0.avi", "swim/1.avi")), ("other-files", 2, ("swim/0.avi",))):
+        root = tmp_path / name
+        for label in ("run", "swim"):
+            for number in range(videos):
+                path = trees.write_video(root / label / f"{number}.avi", trees.noise(5, seed=number))
+                if f"{label}/{number}.avi" in bad:
+                    path.write_bytes(b"no video")
+        dataset = parse_dataset({"kind": "class-folder"})
+        with process.database.write() as session:
+            datasets.add(
+                session, name, dataset, dataset.listing(root), root=str(root), blob=None, origin="folder"
+            )
+    fields = {"dataset": "files", "validation": {"dataset": "other-files"}, "batch_size": 4, "audit": False}
+    job = finish(process, create(process.database, **fields))
+    assert job.result is not None, job.problem
+    assert (job.result["train_clips"], job.result["validation_clips"]) == (6, 3)
+    assert job.result["remarks"] == [
+        "2 of the 8 training videos and 1 of the 4 validation videos were left out: no clip could be made of them"
+    ]
+    assert {each["video"] for each in job.result["bad_videos"]} == {"run/0.avi", "swim/1.avi", "swim/0.avi"}
 
 
 def test_a_start_model_is_left_as_it_is(process: Process, make_model: Any) -> None:

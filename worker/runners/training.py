@@ -22,12 +22,13 @@ from models.beginnings import beginning
 from models.checkpoints import load
 from models.pixel_classifier import PixelClassifier
 from multav.audits.request import PRIORITIES
-from multav.errors import Cancelled, Conflict, MultavError, NotFound
+from multav.errors import Cancelled, Conflict, MultavError, NotFound, TrainingDiverged
 from multav.model_card import read_card
 from multav.progress import Progress
 from multav.training import checkpoint as checkpoints
 from multav.training.audit_after import audit_request, audited_on, why_no_audit
 from multav.training.curve import CurvePoint
+from multav.training.left_weights import LeftWeights
 from multav.training.request import TrainingRequest
 from multav.training.train import Trained, train
 from multav.training.videos import TrainingVideos, training_videos
@@ -80,7 +81,7 @@ class _Training:
     _looked: float = 0.0
 
     def run(self, kept_blob: str | None) -> dict[str, Any]:
-        """Train and register; the result. Leaves a cancelled job its last checkpoint."""
+        """Train and register; the result. Leaves a job that is cancelled, or diverges, its last checkpoint."""
         running, request = self.running, self.request
         videos = self._videos()
         running.check()
@@ -110,8 +111,8 @@ class _Training:
                     on_progress=running.report,
                     check=self._check,
                 )
-        except Cancelled:
-            self._leave(model, self.folder / CHECKPOINT)
+        except (Cancelled, TrainingDiverged):
+            self._leave(model)
             raise
         return self._register(trained, videos)
 
@@ -188,17 +189,20 @@ class _Training:
         running.advanced()
         _log.info("job %s: checkpoint at step %d", running.job.id, step)
 
-    def _leave(self, model: PixelClassifier, written: Path) -> None:
-        """Hand the weights of the last checkpoint out, as a model that anybody can register."""
+    def _leave(self, model: PixelClassifier) -> None:
+        """Hand the weights of the last checkpoint out, if there is one, as a model that anybody can register."""
         running = self.running
+        # Of this attempt, or of one before.
+        written = [path for path in (self.folder / CHECKPOINT, self.folder / KEPT) if path.exists()]
+        if not written:
+            return
         try:
-            last = checkpoints.read(written)
-            step = int(last.rest["trainer"]["step"])
-            if step == 0:
+            left = LeftWeights.of(checkpoints.read(written[0]), self.request.select)
+            if left.step == 0:
                 return
-            model.load_state_dict(checkpoints.weights(last))
-            path = self.folder / f"{self.request.name}-step-{step}.safetensors"
-            TrainedModel(running.job.id, self.request, self._licence()).write(model.cpu(), None, path)
+            model.load_state_dict(left.tensors)
+            path = self.folder / f"{self.request.name}-step-{left.step}.safetensors"
+            TrainedModel(running.job.id, self.request, self._licence()).write(model.cpu(), left.look, path)
             with path.open("rb") as file:
                 blob = blobs.write(running.database, file)
             with running.database.write() as session:
@@ -266,8 +270,8 @@ class _Training:
             "robust_accuracy": look.robust_accuracy,
             "train_clean_accuracy": look.train_clean_accuracy,
             "train_robust_accuracy": look.train_robust_accuracy,
-            "train_clips": len(videos.train),
-            "validation_clips": len(videos.validation),
+            "train_clips": trained.train_clips,
+            "validation_clips": trained.validation_clips,
             "stopped_early": trained.stopped_early,
             "pieces": trained.pieces,
             "seconds": trained.seconds,

@@ -179,3 +179,49 @@ def test_the_model_is_given_back_in_its_mode() -> None:
         net.train(mode)
         adversary().craft(net, clips, labels, 0)
         assert net.training is mode
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_trades_leads_answers_away_from_the_clean_ones(kind: str) -> None:
+    """Whatever the labels are; and further than the attack's own loss does, or as far."""
+    net, (clips, labels) = Small().eval(), clips_of(6)
+    body = {"kind": kind, **KINDS[kind], "steps": 6}
+
+    def apart(made: Tensor) -> Tensor:
+        before, after = (net(each).double().log_softmax(1) for each in (clips, made))
+        return (before.exp() * (before - after)).sum(1).detach()
+
+    away = adversary(attack=body, method="trades")
+    found = away.craft(net, clips, labels, 0)
+    assert found.equal(away.craft(net, clips, (labels + 1) % 3, 0))
+    by_loss = adversary(attack=body, method="trades", crafting="loss")
+    assert not by_loss.craft(net, clips, labels, 0).equal(by_loss.craft(net, clips, (labels + 1) % 3, 0))
+    assert float(apart(found).mean()) > 0
+    assert float(apart(found).mean()) > 0.9 * float(apart(by_loss.craft(net, clips, labels, 0)).mean())
+
+
+def test_trades_keeps_of_a_mixture_what_leads_furthest_away() -> None:
+    net, (clips, labels) = Small().eval(), clips_of(6)
+    attacks = (ATTACK | {"random_start": True}, PGD | {"epsilon": 0.06, "random_start": True})
+    before = net(clips).double().log_softmax(1)
+
+    def apart(made: Tensor) -> Tensor:
+        after = net(made).double().log_softmax(1)
+        return (before.exp() * (before - after)).sum(1).detach()
+
+    each = [apart(adversary(attack=one, method="trades").craft(net, clips, labels, 0)) for one in attacks]
+    spec = mixture(*attacks, choice="worst")
+    found = apart(adversary(attack=spec, method="trades").craft(net, clips, labels, 0))
+    torch.testing.assert_close(found, torch.maximum(*each), rtol=1e-4, atol=1e-7)
+
+
+def test_trades_with_another_loss_and_with_an_early_stop() -> None:
+    net, (clips, labels) = Small().eval(), clips_of(6)
+    plain = adversary(attack=PGD, method="trades").craft(net, clips, labels, 0)
+    for fields in ({"loss": "dlr"}, {"early_stop": False}):
+        found = adversary(attack=PGD | fields, method="trades").craft(net, clips, labels, 0)
+        assert found.equal(plain), "the loss is that of looks, not of crafting"
+    early = adversary(attack=PGD | {"early_stop": True, "steps": 6}, method="trades")
+    made = early.craft(net, clips, labels, 0)
+    # Clips that were misread from the beginning are led away as well.
+    assert (made != clips).flatten(1).any(1).all()

@@ -1,5 +1,6 @@
 """Files that cannot be read are left out and named; where most are, nothing is trained."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,8 @@ def test_corrupt_files_are_left_out_and_named(tmp_path: Path) -> None:
     done = trained(net, request(), tmp_path, of=found, geometry=SIZE)
     assert set(done.bad_videos) == {"run/0.avi", "walk/1.avi"}
     assert "not" in done.bad_videos["walk/1.avi"]
-    assert done.remarks == ("2 videos were left out: no clip could be made of them",)
+    assert sum(int(count) for count in re.findall(r"(\d) of the", done.remarks[0])) == 2
+    assert done.train_clips + done.validation_clips == 7
     # Six videos to train on in two batches an epoch; three epochs go by however many files are bad.
     bad = len({video.name for video in found.train} & set(done.bad_videos))
     assert bad > 0
@@ -65,7 +67,7 @@ def test_mostly_bad_videos_are_refused(tmp_path: Path) -> None:
     bad = tuple(f"{name}/{number}.avi" for name in ("run", "swim") for number in range(3))
     listing = ClassFolder().listing(folder(tmp_path / "videos", bad))
     every = TrainingVideos(listing.classes, listing.videos, listing.videos[-1:], "")
-    with pytest.raises(BadDataset, match=r"[56] of 9 videos give no clip, such as (run|swim)/\d.avi: "):
+    with pytest.raises(BadDataset, match=r"5 of 9 training videos give no clip, such as (run|swim)/\d.avi: "):
         trained(Small(), request(batch_size=2), tmp_path, of=every, geometry=SIZE)
 
 
@@ -82,7 +84,7 @@ def test_exactly_half_is_not_most(tmp_path: Path) -> None:
     assert done.steps == 8
     assert set(done.bad_videos) == set("abcd")
     more = TrainingVideos(CLASSES, (*half.train, *gone("e")), half.validation, "")
-    with pytest.raises(BadDataset, match="5 of 9 videos"):
+    with pytest.raises(BadDataset, match="5 of 9 training videos"):
         trained(Small(), asked(steps=8), tmp_path, of=more)
 
 
@@ -97,8 +99,50 @@ def test_bad_videos_to_look_at_do_not_count_against_those_to_train_on(tmp_path: 
 
 def test_no_video_to_look_at_is_refused(tmp_path: Path) -> None:
     of = TrainingVideos(CLASSES, noises(range(8)), gone("a", "b"), "")
-    with pytest.raises(BadDataset, match="no validation video gives a clip"):
-        trained(Small(), asked(), tmp_path, of=of)
+    net = Counting()
+    with pytest.raises(BadDataset, match=r"no validation video gives a clip, such as a: .* with a scan"):
+        trained(net, asked(), tmp_path, of=of)
+    assert net.sizes == [], "nothing is trained before it is noticed"
+
+
+def test_no_video_to_train_on_is_refused_before_the_first_step(tmp_path: Path) -> None:
+    """Although a good one is among the last, and batches are drawn from all of them."""
+    of = TrainingVideos(CLASSES, (*gone(*"abcde"), *noises(range(4))), noises(range(9, 12)), "")
+    net = Counting()
+    with pytest.raises(BadDataset, match=r"5 of 9 training videos give no clip, such as a: "):
+        trained(net, asked(batch_size=2), tmp_path, of=of)
+    assert net.sizes == []
+
+
+def test_what_is_left_out_is_counted_by_set(tmp_path: Path) -> None:
+    """Also where the two sets name their videos alike."""
+    for bad, looked_at, words in (
+        (
+            "abc",
+            "x",
+            "3 of the 9 training videos and 1 of the 4 validation videos were left out: no clip could be made "
+            "of them",
+        ),
+        (
+            "ab",
+            "ab",
+            "2 of the 8 training videos and 2 of the 5 validation videos were left out: no clip could be made "
+            "of them",
+        ),
+        ("a", "", "1 of the 7 training videos was left out: no clip could be made of it"),
+        ("", "x", "1 of the 4 validation videos was left out: no clip could be made of it"),
+    ):
+        of = TrainingVideos(
+            CLASSES, (*noises(range(6)), *gone(*bad)), (*noises(range(9, 12)), *gone(*looked_at)), ""
+        )
+        done = trained(Small(), asked(batch_size=2, steps=8), tmp_path, of=of)
+        assert done.remarks == (words,)
+        assert (done.train_clips, done.validation_clips) == (6, 3)
+
+
+def test_one_good_video_to_look_at_is_enough(tmp_path: Path) -> None:
+    of = TrainingVideos(CLASSES, noises(range(8)), (*gone(*"abcdefgh"), *noises(range(9, 10))), "")
+    assert trained(Small(), asked(), tmp_path, of=of).validation_clips == 1
 
 
 def test_a_batch_without_clips_counts_as_its_steps(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from multav.training.batches import training_order
 from multav.training.curve import CurvePoint
+from multav.training.estimate import TrainingEstimate, estimate
 from multav.training.length import Length
 from multav.training.request import TrainingRequest
-from tests.multav.training.small_trainings import PLAIN, Small, asked, noises, trained, videos
+from tests.multav.training.small_trainings import GEOMETRY, PLAIN, Small, asked, noises, trained, videos
 
 
 def length(count: int, **fields: Any) -> Length:
@@ -36,6 +37,27 @@ def test_fewer_videos_than_a_batch_are_one() -> None:
     found = length(3, batch_size=8, epochs=2)
     assert (found.batch, found.steps) == (3, 2)
     assert length(100, batch_size="auto").batch == 32
+
+
+def test_a_batch_that_is_smaller_than_asked_is_said(tmp_path: Path) -> None:
+    words = ("batches are of 8 clips, not of 32: the dataset has no more videos to train on",)
+    assert trained(Small(), asked(batch_size=32, steps=2), tmp_path).remarks == words
+    assert trained(Small(), asked(batch_size="auto", steps=2), tmp_path).remarks == words
+    assert trained(Small(), asked(batch_size=8, steps=2), tmp_path).remarks == ()
+
+    def cost(**fields: Any) -> TrainingEstimate:
+        return estimate(
+            asked(**fields),
+            train_clips=8,
+            validation_clips=4,
+            geometry=GEOMETRY,
+            parameters=9,
+            speed=("cpu", 1.0),
+            workers=1,
+        )
+
+    assert cost(batch_size=32).remarks == words
+    assert cost(batch_size=8).remarks == ()
 
 
 def test_free_training_takes_so_many_fewer_batches() -> None:

@@ -6,6 +6,8 @@ import pytest
 
 from multav.attacks.multav_linf import MultavLinf
 from multav.errors import InvalidSpec
+from multav.reproduction.plan import Scale
+from multav.reproduction.scales import paper_scale, small_scale
 from multav.training.optimisers import Multistep, Sgd
 from multav.training.request import AUTO_BATCH, Mixture, TrainingRequest
 
@@ -53,6 +55,11 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"attack": {"kind": "apgd-ratio"}, "method": "free"}, "/attack/kind", "steps of a fixed size"),
     ({"attack": {"kind": "multav-roa"}, "method": "free"}, "/attack/kind", "moves all pixels"),
     ({"method": "trades", "clean_fraction": 0.5}, "/clean_fraction", "every clip clean and attacked"),
+    (
+        {"method": "trades", "attack": {"kind": "roa", "placement": "gradient"}},
+        "/attack/placement",
+        "no gradient to rank places by",
+    ),
     ({"clean_fraction": 0.1}, "/clean_fraction", "of 4 clips that is none"),
     ({"clean_fraction": 0.9}, "/clean_fraction", "of 4 clips that is all"),
     ({"attack": PGD | {"targeted": True}}, "/attack/targeted", "no class to reach"),
@@ -74,6 +81,23 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "these are the training videos",
     ),
     ({"optimiser": {"kind": "sgd", "momentum": 0.0, "nesterov": True}}, "/optimiser", "looks ahead"),
+    # Fields that would change nothing beside the others.
+    ({"beta": 3.0}, "/beta", "of method trades, and the method is madry"),
+    ({"beta": 3.0, "method": "fast"}, "/beta", "the method is fast"),
+    ({"crafting": "loss"}, "/crafting", "of method trades, and the method is madry"),
+    ({"replays": 8}, "/replays", "of method free, and the method is madry"),
+    ({"replays": 8, "method": "trades"}, "/replays", "the method is trades"),
+    ({"ramp": 0.4, "attack": None}, "/ramp", "the training is clean"),
+    ({"clean_fraction": 0.1, "attack": None}, "/clean_fraction", "every clip stays clean"),
+    ({"steps": 30, "epochs": 2}, "/epochs", "has 30 steps"),
+    (
+        {"start": {"architecture": "resnet3d", "model_sha256": "f" * 64}},
+        "/start/model_sha256",
+        "no SHA-256",
+    ),
+    ({"validation": {"dataset_sha256": "f" * 64}}, "/validation/dataset_sha256", "no validation dataset"),
+    ({"validation": {"dataset": "x", "share": 0.2}}, "/validation/share", "dataset x is looked at"),
+    ({"schedule": {"kind": "multistep", "milestones": [], "gamma": 0.5}}, "/schedule/gamma", "never falls"),
     ({"subset": {"count": 3, "per_class": 1}}, "/subset", "each say how many"),
     # Fields that are wrong by themselves.
     ({"epoch": 3}, "/epoch", "is it epochs"),
@@ -120,6 +144,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"steps": 0}, "/steps", "1"),
     ({"replays": 1}, "/replays", "2"),
     ({"beta": 0.0}, "/beta", "greater than 0"),
+    ({"crafting": "kl"}, "/crafting", "'divergence' or 'loss'"),
     ({"ramp": 1.1}, "/ramp", "1"),
     ({"clean_fraction": 1.0}, "/clean_fraction", "less than 1"),
     ({"average": 1.0}, "/average", "less than 1"),
@@ -168,7 +193,6 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     [
         {"accumulation": 2},
         {"clean_fraction": 0.25},
-        {"clean_fraction": 0.1, "attack": None},
         {"clean_fraction": 0.1, "batch_size": 16},
         {"start": {"model": "a", "head": "keep"}},
         {"start": {"model": "a", "arguments": {"denoise": "official"}}},
@@ -178,7 +202,28 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         {"attack": {"kind": "apgd-linf"}, "method": "trades"},
         {"attack": None, "validation": {"attack": PGD}},
         {"validation": {"dataset": "another"}},
+        # What is set to what it is anyway.
+        {"attack": None, "ramp": 0.0, "clean_fraction": 0.0, "beta": 6.0, "replays": 4},
+        {"steps": 30, "epochs": 15},
+        {"method": "trades", "beta": 3.0, "ramp": 0.4},
+        {"method": "trades", "crafting": "loss", "attack": {"kind": "roa", "placement": "gradient"}},
+        {"method": "trades", "validation": {"attack": {"kind": "roa", "placement": "gradient"}}},
+        {"method": "free", "replays": 8, "clean_fraction": 0.5},
+        {"schedule": {"kind": "multistep", "milestones": []}},
+        {"validation": {"share": 0.3}},
+        {"validation": {"dataset": "another", "dataset_sha256": "f" * 64}},
+        {"start": {"model_sha256": "f" * 64}},
     ],
 )
 def test_what_goes_together(body: dict[str, Any]) -> None:
-    assert TrainingRequest.parse(body)
+    request = TrainingRequest.parse(body)
+    assert TrainingRequest.parse(request.model_dump(mode="json")) == request
+
+
+@pytest.mark.parametrize(
+    "scale", [small_scale(), paper_scale("kinetics", "train", "test")], ids=["small", "paper"]
+)
+def test_every_training_of_table_1_is_one(scale: Scale) -> None:
+    for fields in ({}, {"attack": None, **scale.clean_training}):
+        request = TrainingRequest.parse(scale.training | fields)
+        assert TrainingRequest.parse(request.model_dump(mode="json")) == request

@@ -1,5 +1,6 @@
 """A step of the weights against one that is written by hand in float64: crafting, loss, cut, optimiser, schedule."""
 
+import hashlib
 from collections.abc import Callable
 from math import cos, pi, sqrt
 from typing import Any
@@ -40,6 +41,32 @@ def attacked(net: Small, clips: Tensor, labels: Tensor, epsilon: float, size: fl
     return point
 
 
+def draws(step: int, shape: tuple[int, ...], seed: int = 1) -> Tensor:
+    """What the clips of a step draw, each from its own number."""
+    found = []
+    for place in range(shape[0]):
+        digest = hashlib.sha256(f"multav:{seed}:{step * 2**13 + place}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
+        found.append(torch.empty(shape[1:]).uniform_(-1, 1, generator=generator))
+    return torch.stack(found).double()
+
+
+def led_away(net: Small, clips: Tensor, noise: Tensor, epsilon: float, size: float, steps: int) -> Tensor:
+    """Steps up the Kullback-Leibler divergence of the answers from the clean ones, from a random start."""
+    net.eval()
+    with torch.no_grad():
+        said = log_softmax(net(clips))
+    point = (clips * epsilon**noise).clamp(0, 1)
+    for _ in range(steps):
+        point.requires_grad_()
+        apart = (said.exp() * (said - log_softmax(net(point)))).sum()
+        (gradient,) = torch.autograd.grad(apart, point)
+        moved = point.detach() * size ** gradient.sign()
+        point = torch.maximum(torch.minimum(moved, clips * epsilon), clips / epsilon).clamp(0, 1)
+    net.train()
+    return point
+
+
 def run_by_hand(
     net: Small,
     batches: list[tuple[Tensor, Tensor]],
@@ -53,7 +80,9 @@ def run_by_hand(
         clips = clips.double()
         clean = round(fields.get("clean_fraction", 0) * len(clips))
         shown = clips.clone()
-        if fields.get("attack", True) is not None:
+        if fields.get("method") == "trades" and fields.get("crafting") != "loss":
+            shown = led_away(net, clips, draws(number, tuple(clips.shape)), 1.2, 1.1, 2)
+        elif fields.get("attack", True) is not None:
             shown[clean:] = attacked(net, clips[clean:], labels[clean:], 1.2, 1.1, 2)
         net.train()
         if fields.get("method") == "trades":
@@ -123,6 +152,7 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[int, Weights, Weights], None]]]
     "label smoothing": ({"label_smoothing": 0.2}, sgd()),
     "clean fraction": ({"clean_fraction": 0.5}, sgd()),
     "trades": ({"method": "trades", "beta": 3.0}, sgd()),
+    "trades, by the loss": ({"method": "trades", "beta": 3.0, "crafting": "loss"}, sgd()),
     "trades, smooth": ({"method": "trades", "beta": 0.5, "label_smoothing": 0.1}, sgd()),
     "cut": ({"gradient_norm": 0.05}, sgd()),
     "momentum": ({"optimiser": SGD | {"momentum": 0.9}}, sgd(momentum=0.9)),
