@@ -187,7 +187,7 @@ def _changed(context: Context, job_id: str) -> Response:
     responses=problems(404, 503),
 )
 def list_artifacts(context: InContext, job_id: str) -> ArtifactList:
-    """The files that a succeeded job made; of a cancelled training its last checkpoint, as a model."""
+    """The files that a succeeded job made; of a cancelled or diverged training its last checkpoint, as a model."""
     _, made = read_job(context, job_id)
     return ArtifactList(items=[artifact_view(artifact) for artifact in made], next_cursor=None)
 

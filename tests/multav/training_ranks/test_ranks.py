@@ -16,6 +16,8 @@ from multav.training import told_error
 from multav.training.batch_part import BatchPart
 from tests.multav.training_ranks.cases import CASES, run
 
+# The two processes train once, for all tests.
+pytestmark = pytest.mark.xdist_group("training_ranks")
 TOLERANCE = 1e-5
 RANKS = 2
 
