@@ -47,7 +47,7 @@ def run_training_host(running: "RunningJob", process: "WorkerProcess") -> dict[s
 
 
 def _take_part(running: "RunningJob", folder: Path, order: TrainingOrder, host: Host) -> None:
-    """Until the ranks have ended well; ranks and agents that die are started again, a few times."""
+    """Until the ranks have ended well, or the leader lets go; what dies is started again, a few times."""
     for _ in range(MAX_RESTARTS + 1):
         agent = start_agent(folder, order, MAX_RESTARTS, host)
         try:
@@ -57,6 +57,7 @@ def _take_part(running: "RunningJob", folder: Path, order: TrainingOrder, host: 
         if agent.returncode == 0:
             return
         time.sleep(_PAUSE_SECONDS)
+        running.check()
 
 
 def _watch(running: "RunningJob", agent: Agent, folder: Path) -> None:
