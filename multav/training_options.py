@@ -204,6 +204,7 @@ def _add_descent(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--precision", choices=_choices("precision"), help=_help("precision"))
     group.add_argument("--seed", type=int, help=_help("seed"))
     group.add_argument("--devices", type=int, metavar="N", help=_help("devices"))
+    group.add_argument("--hosts", type=int, metavar="N", help=_help("hosts"))
     group.add_argument(
         "--checkpoint-minutes", type=float, metavar="MINUTES", help=_help("checkpoint_minutes")
     )
@@ -234,6 +235,7 @@ _PLAIN = (
     "seed",
     "checkpoint_minutes",
     "devices",
+    "hosts",
     "audit",
 )
 """Fields of the request that an option of the same name gives."""

@@ -154,7 +154,7 @@ def _refuse_rare_checkpoints(asked: TrainingRequest, limit_seconds: float) -> No
 def _refuse_many_devices(asked: TrainingRequest, alive: Sequence[Worker]) -> None:
     """Raise `InvalidSpec` for more devices than any worker has that is there, where that is known."""
     most = most_devices(alive)
-    if most is not None and asked.devices > most[0]:
+    if most is not None and asked.devices > asked.hosts * most[0]:
         count, what = most
         raise InvalidSpec.at(
             "/devices",

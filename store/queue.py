@@ -18,7 +18,7 @@ from store.settings import Settings
 TASK: Final = "multav.run_job"
 _QUEUE_NAME: Final = "multav"
 _CONNECT_SECONDS: Final = 2
-URGENCIES: Final = {"attack": 0, "scan": 3, "audit": 3, "training": 3}
+URGENCIES: Final = {"attack": 0, "scan": 3, "audit": 3, "training": 3, "training-host": 3}
 """By a job's kind, the priority of its messages; smaller goes first. What is not here goes last."""
 _LEAST_URGENT: Final = 6
 _STEPS: Final = (0, 3, 6)

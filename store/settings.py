@@ -30,6 +30,11 @@ class Settings(BaseSettings):
     artifacts_url: str = Field("database", description="where bytes are kept; only `database` is known")
     host: str = Field("127.0.0.1", description="address that the API listens on")
     port: int = Field(8000, ge=0, le=65535, description="port that the API listens on")
+    host_address: str = Field(
+        "",
+        description="name or address under which other workers reach this worker's machine, for trainings on several "
+        "hosts; empty: its host name, or 127.0.0.1 where that stands for nothing",
+    )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
 
     default_model: str = Field("camera-motion-r3d18", description="model of a request that names none")

@@ -1,14 +1,14 @@
-"""A training on several devices of this machine: processes of their own, which the worker starts and watches over."""
+"""A training on several devices, of this machine and perhaps of others: processes of their own.
+
+The worker that has the job starts those of its machine and watches over them; what the first of them says counts.
+"""
 
 import json
 import logging
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -22,12 +22,12 @@ from multav.progress import Progress
 from multav.training import told_error
 from multav.training.curve import CurvePoint
 from multav.training.train import Trained
-from store.settings import PREFIX
 from worker import training_order
-from worker.training_order import MAX_RESTARTS, RANKS_DIED, Notes, TrainingOrder
+from worker.agent_process import Agent, end_agent, start_agent
+from worker.meeting import Host
+from worker.training_order import MAX_RESTARTS, NOBODY_CAME, RANKS_DIED, Notes, TrainingOrder
 
 _LOOK_SECONDS: Final = 0.1
-_FAREWELL_SECONDS: Final = 5.0
 _WHAT_TO_DO: Final = (
     "If memory ran out, take smaller clips, a larger accumulation or fewer devices in a new training; else resume this "
     "one"
@@ -54,6 +54,8 @@ class ManyDevices:
     on_progress: Callable[[Progress], None]
     check: Callable[[], None]
     patience: float
+    meet: Callable[[], Host] | None = None
+    """Calls other hosts together, for each agent anew."""
     restarts: int = MAX_RESTARTS
     _restarted: int = field(default=0, init=False)
     """How often the agent that runs has started its ranks again, as far as they say."""
@@ -64,7 +66,7 @@ class ManyDevices:
         When a rank or their agent is killed, all ranks go on from the last checkpoint. Raises `WorkerLost` when that
         happens more than `restarts` times, and what `train` raises.
         """
-        refuse_beyond_machine(self.order.request.devices, cuda=self.order.cuda)
+        refuse_beyond_machine(self.order.devices_here, cuda=self.order.cuda)
         save(model, self.folder / training_order.BEGINNING, dtype=torch.float32)
         self.order.write(self.folder)
         notes, deaths = Notes(self.folder), 0
@@ -88,32 +90,27 @@ class ManyDevices:
     def _run(self, notes: Notes, restarts: int) -> str | None:
         """One agent from its start to its end: None when all is done, else how it died."""
         self._restarted = 0
-        agent = self._start(restarts)
+        agent = start_agent(self.folder, self.order, restarts, None if self.meet is None else self.meet())
         try:
             self._watch(agent, notes)
         finally:
-            _end(agent)
+            end_agent(agent)
         if (self.folder / training_order.RESULT).exists():
             return None
         if agent.returncode in (0, RANKS_DIED):
             raise WorkerLost(
                 f"processes of the training died too often; the worker's log says how. {_WHAT_TO_DO}"
             )
+        if agent.returncode == NOBODY_CAME:
+            raise WorkerLost(
+                f"the training is for {self.order.request.hosts} hosts, and not as many workers came in time: let "
+                "more workers run, and resume it"
+            )
         if agent.returncode < 0:
             return f"was killed by {signal.Signals(-agent.returncode).name}"
         return f"ended with exit code {agent.returncode}"
 
-    def _start(self, restarts: int) -> "subprocess.Popen[bytes]":
-        # What the service's settings say (addresses with passwords among it) is none of their business.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-        environment["OMP_NUM_THREADS"] = str(self.order.threads)
-        command = [sys.executable, "-m", "worker.training_agent"]
-        arguments = [str(self.folder), *map(str, (self.order.request.devices, restarts, os.getpid()))]
-        return subprocess.Popen(
-            command + arguments, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
-        )
-
-    def _watch(self, agent: "subprocess.Popen[bytes]", notes: Notes) -> None:
+    def _watch(self, agent: Agent, notes: Notes) -> None:
         """Until the agent has ended. Raises what stops the training, when the last checkpoint is handed on."""
         stop: Cancelled | Interrupted | None = None
         until = 0.0
@@ -154,15 +151,3 @@ class ManyDevices:
             self.on_checkpoint(self.folder / training_order.CHECKPOINT, told)
         elif kind == "restarts":
             self._restarted = told
-
-
-def _end(agent: "subprocess.Popen[bytes]") -> None:
-    """End the agent and its ranks; when this returns none of them writes any more."""
-    if agent.poll() is None:
-        agent.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            agent.wait(_FAREWELL_SECONDS)
-    with suppress(ProcessLookupError):
-        # Ranks die with it: each of them is tied to it.
-        os.killpg(agent.pid, signal.SIGKILL)
-    agent.wait()

@@ -65,6 +65,7 @@ RUNNERS: Final[Mapping[str, Runner]] = {
     "attack": run_attack,
     "scan": _when_needed("worker.runners.scan", "run_scan"),
     "training": _when_needed("worker.runners.training", "run_training"),
+    "training-host": _when_needed("worker.runners.training_host", "run_training_host"),
     "audit": _when_needed("worker.runners.audit", "run_audit"),
     "audit-clips": _when_needed("worker.runners.audit_clips", "run_audit_clips"),
     "audit-examination": _when_needed("worker.runners.audit_examination", "run_audit_examination"),

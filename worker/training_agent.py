@@ -1,6 +1,8 @@
 """Starts the ranks of a training, and starts all again when one dies: `torchrun`, tied to the worker that wants it.
 
-python -m worker.training_agent FOLDER DEVICES RESTARTS WORKER_PID
+python -m worker.training_agent FOLDER DEVICES RESTARTS WORKER_PID [HOST]
+
+DEVICES are those of this machine; HOST (`worker.meeting.Host`) says where it meets other machines of the training.
 """
 
 import os
@@ -9,17 +11,23 @@ import traceback
 
 from torch.distributed import run
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.rendezvous.api import RendezvousTimeoutError
 
 from worker.die_with_parent import die_with_parent
-from worker.training_order import AGENT, RANKS_DIED
+from worker.meeting import Host
+from worker.training_order import AGENT, NOBODY_CAME, RANKS_DIED
 
 
-def main(folder: str, devices: str, restarts: str, worker: str) -> None:
-    """Returns when all ranks have ended well; exits with `RANKS_DIED` when they died too often."""
+def main(folder: str, devices: str, restarts: str, worker: str, host: str | None = None) -> None:
+    """Returns when all ranks have ended well; exits with `RANKS_DIED` when they died too often, and with `NOBODY_CAME`
+    when the hosts of the meeting were not complete in time.
+    """
     die_with_parent(int(worker))
     os.environ[AGENT] = str(os.getpid())
+    # A store of their own for each start of the ranks: hosts do not count their starts alike.
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     arguments = [
-        "--standalone",
+        *(["--standalone"] if host is None else Host.read(host).arguments),
         f"--nproc-per-node={devices}",
         f"--max-restarts={restarts}",
         "--monitor-interval=0.2",
@@ -33,6 +41,9 @@ def main(folder: str, devices: str, restarts: str, worker: str) -> None:
     except ChildFailedError:
         traceback.print_exc()
         sys.exit(RANKS_DIED)
+    except RendezvousTimeoutError:
+        traceback.print_exc()
+        sys.exit(NOBODY_CAME)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,9 @@ RESULT: Final = "trained.json"
 AGENT: Final = "TRAINING_AGENT_PID"
 """Variable that tells ranks whose children they are."""
 RANKS_DIED: Final = 3
-"""What the agent exits with when its ranks died too often; with anything else but 0 it died itself."""
+NOBODY_CAME: Final = 4
+"""What the agent exits with when its ranks died too often, or other hosts stayed away; with anything else but 0 it died
+itself."""
 MAX_RESTARTS: Final = 3
 """How often all ranks are started again when one of them or their agent has died, in one attempt of the job."""
 
@@ -43,7 +45,7 @@ MAX_RESTARTS: Final = 3
 @dataclass(frozen=True)
 class TrainingOrder:
     """`clips`: folder of decoded clips and how many bytes it may take; `cuda`: ranks take a GPU each, else a share of
-    the processor: `threads` threads.
+    the processor: `threads` threads. `leads`: the machine's worker has the job, as that of one machine alone does.
     """
 
     request: TrainingRequest
@@ -53,6 +55,12 @@ class TrainingOrder:
     decoders: int
     cuda: bool
     threads: int
+    leads: bool = True
+
+    @property
+    def devices_here(self) -> int:
+        """How many of the devices are this machine's."""
+        return self.request.devices // self.request.hosts
 
     def write(self, folder: Path) -> None:
         """Leave the order in `folder`."""
@@ -66,6 +74,7 @@ class TrainingOrder:
                 "decoders": self.decoders,
                 "cuda": self.cuda,
                 "threads": self.threads,
+                "leads": self.leads,
             },
         )
 
@@ -81,6 +90,7 @@ class TrainingOrder:
             decoders=told["decoders"],
             cuda=told["cuda"],
             threads=told["threads"],
+            leads=told["leads"],
         )
 
 

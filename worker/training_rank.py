@@ -19,8 +19,7 @@ from multav.datasets.clip_cache import ClipCache
 from multav.errors import Cancelled, InternalError, Interrupted
 from multav.progress import Progress
 from multav.training import told_error
-from multav.training.joined_ranks import joined
-from multav.training.ranks import Ranks
+from multav.training.joined_ranks import JoinedRanks, joined
 from multav.training.train import Trained, train
 from worker import training_order
 from worker.die_with_parent import die_with_parent
@@ -42,7 +41,8 @@ def main(folder: Path) -> None:
         keep_large_buffers()
         if order.cuda:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        with joined(cuda=order.cuda) as ranks:
+        with joined(cuda=order.cuda, leads=order.leads) as ranks:
+            rank = ranks.rank
             trained = _trained(order, ranks, folder)
         if ranks.is_first:
             _leave(trained, folder)
@@ -56,10 +56,10 @@ def main(folder: Path) -> None:
             put(folder / f"error-{rank}.json", told_error.to_json(words))
 
 
-def _trained(order: TrainingOrder, ranks: Ranks, folder: Path) -> Trained:
+def _trained(order: TrainingOrder, ranks: JoinedRanks, folder: Path) -> Trained:
     device = torch.device("cuda", torch.cuda.current_device()) if order.cuda else torch.device("cpu")
-    model = load(folder / training_order.BEGINNING).to(device)
-    kept = (folder / training_order.CHECKPOINT, folder / training_order.KEPT)
+    beginning, resume_from = _files(order, ranks, folder)
+    model = load(beginning).to(device)
     notes = Notes(folder)
     if ranks.is_first:
         notes.begin()
@@ -86,14 +86,28 @@ def _trained(order: TrainingOrder, ranks: Ranks, folder: Path) -> Trained:
         limits=order.limits,
         cache=None if order.clips is None else ClipCache(Path(order.clips[0]), order.clips[1]),
         decoders=order.decoders,
-        resume_from=next((path for path in kept if path.exists()), None),
-        checkpoint_at=kept[0],
+        resume_from=resume_from,
+        checkpoint_at=folder / training_order.CHECKPOINT,
         on_checkpoint=lambda _, step: notes.write("checkpoint", step),
         on_point=lambda point: notes.write("point", point),
         on_progress=report,
         check=check,
         ranks=ranks,
     )
+
+
+def _files(order: TrainingOrder, ranks: JoinedRanks, folder: Path) -> tuple[Path, Path | None]:
+    """The network that it starts from, and the checkpoint to go on from; from the host that has them."""
+    beginning = folder / training_order.BEGINNING
+    kept = (folder / training_order.CHECKPOINT, folder / training_order.KEPT)
+    resume_from = next((path for path in kept if path.exists()), None)
+    if order.request.hosts == 1:
+        return beginning, resume_from
+    own = folder / f"of-rank-{ranks.rank}"
+    own.mkdir(exist_ok=True)
+    fetched = ranks.file(beginning, own / training_order.BEGINNING)
+    assert fetched is not None, "the first rank has one"
+    return fetched, ranks.file(resume_from, own / training_order.KEPT)
 
 
 def _leave(trained: Trained, folder: Path) -> None:

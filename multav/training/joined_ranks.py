@@ -1,15 +1,14 @@
 """Ranks that work together through `torch.distributed`: gloo between processors, NCCL between GPUs."""
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor, distributed, nn
-from torch._C._distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from multav.training.ranks import Own, Ranks
@@ -51,6 +50,25 @@ class JoinedRanks(Ranks):
         """See `Ranks.network`; batch norm is over the clips of all ranks. Every rank has to make one at once."""
         return shared_network(model)
 
+    def file(self, source: Path | None, target: Path) -> Path | None:
+        """The first rank's file `source`, which the others write to `target`; None where it has none.
+
+        Every rank has to ask for it at once.
+        """
+        content = source.read_bytes() if self.is_first and source is not None else None
+        length = torch.tensor([-1 if content is None else len(content)])
+        distributed.broadcast(length, 0)
+        if int(length) < 0:
+            return None
+        held = torch.empty(int(length), dtype=torch.uint8)
+        if content is not None:
+            held = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+        distributed.broadcast(held, 0)
+        if self.is_first:
+            return source
+        target.write_bytes(held.numpy().tobytes())
+        return target
+
     def _exchanged(self, said: dict[str, Any]) -> list[dict[str, Any]]:
         """What every rank says. JSON, and not what `torch.distributed` would take objects apart with: pickle."""
         text = json.dumps(said).encode()
@@ -69,14 +87,20 @@ class JoinedRanks(Ranks):
 
 
 @contextmanager
-def joined(*, cuda: bool) -> Iterator[JoinedRanks]:
-    """This process as one of the ranks that its environment speaks of, as `torchrun` sets it."""
+def joined(*, cuda: bool, leads: bool = True) -> Iterator[JoinedRanks]:
+    """This process as one of the ranks that its environment speaks of, as `torchrun` sets it.
+
+    Those that `leads` is said of come first in the count: the first rank of all is one of them. Every start needs a
+    store of its own (TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 for `torchrun`): in one that was used before, ranks would
+    find the addresses of those that died.
+    """
     store, rank, size = next(rendezvous("env://"))
-    # The agent keeps one store for all starts, in which ranks would find the addresses of those that died.
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store.set(f"leads-{rank}", str(int(leads)))
+    follows = [store.get(f"leads-{each}") != b"1" for each in range(size)]
+    rank = sorted(range(size), key=lambda each: (follows[each], each)).index(rank)
     distributed.init_process_group(
         "cpu:gloo,cuda:nccl" if cuda else "gloo",
-        store=PrefixStore(f"attempt-{attempt}", store),
+        store=store,
         rank=rank,
         world_size=size,
         timeout=_PATIENCE,

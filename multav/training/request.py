@@ -240,6 +240,9 @@ class TrainingRequest(_Part):
         description="GPUs of the worker's machine, or processor cores where it has none, that share every batch; the "
         "batch divides by it",
     )
+    hosts: Annotated[int, Field(strict=True, ge=1, le=64)] = Field(
+        1, description="workers on machines of their own that the devices are spread over, as many on each"
+    )
     audit: StrictBool = Field(
         True, description="audit the finished model on its validation clips, against what it was trained on"
     )
@@ -327,6 +330,10 @@ class TrainingRequest(_Part):
             refuse("/devices", f"a batch of {self.clips_per_step} clips cannot be shared by {self.devices}")
         elif each < 2:
             refuse("/devices", f"less than 2 clips for each: at most {self.clips_per_step // 2}")
+        elif self.devices % self.hosts:
+            refuse(
+                "/hosts", f"{self.devices} devices cannot be spread over {self.hosts} hosts: as many on each"
+            )
         elif self.accumulation > each // 2:
             refuse("/accumulation", f"pieces of less than 2 clips: at most {each // 2}")
         if self.validation.dataset == self.dataset:

@@ -19,6 +19,8 @@
     j  gather             all parts have ended: back to the queue, where a worker goes on with what they made
     k  resume             a failed or cancelled job, and those of its parts that failed, run again
 
+Parts may also run beside a job that its worker keeps (`invite`, `dismiss`): they go through the same states.
+
 A paused job stays in its state; it is not claimed, its parts are not claimed, and a worker that runs it releases it.
 
 Every transition is one UPDATE that names the state it may leave; a worker's writes name its attempt and itself
@@ -26,6 +28,7 @@ as well, so that a worker which was given up cannot overwrite what its successor
 makes a new `version`; every transition leaves an event.
 """
 
+from store.jobs.companions import dismiss, invite
 from store.jobs.life import (
     Use,
     advance,
@@ -79,12 +82,14 @@ __all__ = [
     "count_unfinished",
     "count_up",
     "create",
+    "dismiss",
     "events_after",
     "fail",
     "gather",
     "get",
     "heartbeat",
     "hurried",
+    "invite",
     "listed",
     "mark_nudged",
     "oldest_waiting_seconds",

@@ -3,7 +3,9 @@
 import csv
 import hashlib
 import json
+import os
 import re
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 from models.checkpoints import load
 from multav import cli
 from multav.model_card import read_card
+from store import jobs
 
 pytestmark = pytest.mark.xdist_group("end_to_end")
 
@@ -299,3 +302,31 @@ def test_on_two_devices(stack: Any, wait_for: Any, tmp_path: Path) -> None:
     stack.client.resume(job_id)
     files = assert_whole(stack, stack.finished(job_id), 120, tmp_path)
     assert load(files["model"]).card.training_job == job_id
+
+
+@pytest.mark.slow
+def test_on_two_hosts(stack: Any, wait_for: Any, tmp_path: Path) -> None:
+    """One worker has the job, the other joins it. One that is killed is replaced; a pause stops both."""
+    asked = {**SMALL, "steps": 200, "devices": 2, "hosts": 2, "name": "by-two-hosts"}
+    job_id = stack.client.train(asked)["id"]
+    until_step(stack, wait_for, job_id, 10)
+
+    def helper() -> str | None:
+        database = stack.database()
+        with database.read() as session:
+            found = [part.owner for part in jobs.parts(session, job_id) if part.state == "running"]
+        database.close()
+        return found[0] if found else None
+
+    other = helper()
+    assert other not in (None, stack.owner(job_id))
+    os.kill(int(str(other).split(":")[1]), signal.SIGKILL)
+    wait_for("another one", lambda: helper() not in (None, other))
+    step = stack.client.job(job_id)["progress"]["done"]
+    until_step(stack, wait_for, job_id, step + 5)
+    stack.client.pause(job_id)
+    wait_for("both to leave it", lambda: stack.owner(job_id) is None and helper() is None)
+    assert checkpoint_step(stack, job_id) >= step
+    stack.client.resume(job_id)
+    assert_whole(stack, stack.finished(job_id), 200, tmp_path)
+    assert helper() is None

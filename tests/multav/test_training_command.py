@@ -20,7 +20,7 @@ EVERYTHING = """
     --validation v --validation-share 0.1 --validation-clips 7 --validation-every 2 --validation-kind pgd-linf,steps=3
     --select last --patience 4 --no-audit --kind multav-linf,steps=4 --kind pgd-linf --choice worst
     --method trades --clean-fraction 0 --beta 2 --crafting loss --replays 4 --ramp 0.4
-    --steps 40 --batch-size 16 --accumulation 2 --devices 2
+    --steps 40 --batch-size 16 --accumulation 2 --devices 2 --hosts 2
     --optimiser adamw,learning_rate=0.002 --schedule cosine,warm_up=0.2 --average 0.9 --label-smoothing 0.1
     --gradient-norm 1 --precision float32 --seed 5 --checkpoint-minutes 2
 """

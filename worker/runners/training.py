@@ -16,13 +16,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import torch
-
 from models.beginnings import beginning
 from models.checkpoints import load
 from models.pixel_classifier import PixelClassifier
 from multav.audits.request import PRIORITIES
-from multav.errors import Cancelled, Conflict, MultavError, NotFound, TrainingDiverged
+from multav.errors import Cancelled, Conflict, DependencyDown, MultavError, NotFound, TrainingDiverged
 from multav.model_card import read_card
 from multav.progress import Progress
 from multav.training import checkpoint as checkpoints
@@ -31,13 +29,18 @@ from multav.training.curve import CurvePoint
 from multav.training.left_weights import LeftWeights
 from multav.training.request import TrainingRequest
 from multav.training.train import Trained, train
-from multav.training.videos import TrainingVideos, training_videos
+from multav.training.videos import TrainingVideos
 from store import artifacts, blobs, datasets, jobs, models, training_checkpoints, training_points
 from store.blobs import Blob
+from store.jobs import Part
 from worker.many_devices import ManyDevices
+from worker.meeting import Host, Meeting, own_address
+from worker.own_order import own_order, videos_of
 from worker.patience import patiently
+from worker.runners import training_host
+from worker.runners.training_host import SHARE_OF_SHUTDOWN
 from worker.trained_model import TrainedModel
-from worker.training_order import CHECKPOINT, KEPT, TrainingOrder
+from worker.training_order import CHECKPOINT, KEPT
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -49,8 +52,6 @@ if TYPE_CHECKING:
 _AT_LEAST_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 1.0
 _MOST_NAMED: Final = 100
-# What other processes of a training get of the time that a worker may take to stop.
-_SHARE_OF_SHUTDOWN: Final = 0.6
 _SAFETENSORS: Final = "application/octet-stream"
 _log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class _Training:
     def run(self, kept_blob: str | None) -> dict[str, Any]:
         """Train and register; the result. Leaves a job that is cancelled, or diverges, its last checkpoint."""
         running, request = self.running, self.request
-        videos = self._videos()
+        videos = videos_of(request, self.process)
         running.check()
         model = self._beginning(videos.classes)
         running.check()
@@ -117,42 +118,48 @@ class _Training:
         return self._register(trained, videos)
 
     def _on_many_devices(self, model: PixelClassifier, videos: TrainingVideos) -> Trained:
-        settings, clips = self.running.settings, self.process.datasets.clips
-        order = TrainingOrder(
-            request=self.request,
-            videos=videos,
-            limits=settings.video_limits(),
-            clips=None if clips is None else (str(clips.folder), clips.max_bytes),
-            decoders=settings.decoders,
-            cuda=self.process.device.startswith("cuda"),
-            threads=max(1, torch.get_num_threads() // self.request.devices),
-        )
+        running, request = self.running, self.request
         # Processes that are still being started get nowhere.
         self._began = math.inf
 
         def report(progress: Progress) -> None:
             self._began = min(self._began, time.monotonic())
-            self.running.report(progress)
+            running.report(progress)
 
-        return ManyDevices(
-            folder=self.folder.absolute(),
-            order=order,
-            on_checkpoint=self._keep,
-            on_point=self._note,
-            on_progress=report,
-            check=self._check,
-            patience=_SHARE_OF_SHUTDOWN * settings.shutdown_seconds,
-        ).train(model)
+        try:
+            return ManyDevices(
+                folder=self.folder.absolute(),
+                order=own_order(request, videos, self.process, leads=True),
+                on_checkpoint=self._keep,
+                on_point=self._note,
+                on_progress=report,
+                check=self._check,
+                patience=SHARE_OF_SHUTDOWN * running.settings.shutdown_seconds,
+                meet=None if request.hosts == 1 else self._meet,
+            ).train(model)
+        finally:
+            if request.hosts > 1:
+                self._part()
 
-    def _videos(self) -> TrainingVideos:
-        """What is trained on and looked at, as the folders are now: what was listed before may have changed."""
-        request, get = self.request, self.process.datasets.get
-        listing = get(request.dataset, request.dataset_sha256, anew=True)
-        looked_at = request.validation
-        validation = (
-            None if looked_at.dataset is None else get(looked_at.dataset, looked_at.dataset_sha256, anew=True)
-        )
-        return training_videos(request, listing, validation)
+    def _meet(self) -> Host:
+        """Call other workers together, each for a host's share of the devices."""
+        running, hosts = self.running, self.request.hosts
+        address = own_address(running.settings)
+        meeting = Meeting.at(address, hosts)
+        pieces = [Part(training_host.KIND, meeting.told)] * (hosts - 1)
+        with running.database.write() as session:
+            invited = jobs.invite(session, running.claim, pieces, max_attempts=running.settings.max_attempts)
+        for part_id in invited:
+            self.process.queue.nudge(part_id, training_host.KIND)
+        return Host(meeting, address, leads=True, patience=training_host.GATHERING_SECONDS)
+
+    def _part(self) -> None:
+        """Let the others go. Those that do not hear of it find nobody to meet."""
+        try:
+            with self.running.database.write() as session:
+                jobs.dismiss(session, self.running.job.id)
+        except DependencyDown:
+            _log.warning("job %s: its other hosts are not dismissed", self.running.job.id, exc_info=True)
 
     def _beginning(self, classes: tuple[str, ...]) -> PixelClassifier:
         start = self.request.start

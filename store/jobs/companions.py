@@ -1,0 +1,58 @@
+"""Parts that run beside their job, which stays with its worker: any worker may join it.
+
+They are there for one attempt, and for one meeting of it: whoever comes when that is over finds nothing to join.
+"""
+
+import uuid
+from collections.abc import Sequence
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.orm import Session
+
+from store.database import now
+from store.jobs.life import cancel_requested
+from store.jobs.moves import Claim, move_parts, queued_row, record_parts
+from store.jobs.rows import get
+from store.jobs.splitting import Part
+from store.tables import JobTable
+
+
+def invite(session: Session, claim: Claim, pieces: Sequence[Part], *, max_attempts: int) -> list[str]:
+    """Queue parts that run beside the running job, in place of those that were invited before; their ids.
+
+    Raises `ClaimLost`.
+    """
+    cancel_requested(session, claim)
+    dismiss(session, claim.job_id)
+    job = get(session, claim.job_id)
+    before = session.scalar(select(func.count()).where(JobTable.parent_id == job.id)) or 0
+    rows = [
+        queued_row(uuid.uuid4().hex, part.kind, part.spec, priority=job.priority, max_attempts=max_attempts)
+        | {"parent_id": job.id, "place": before + place}
+        for place, part in enumerate(pieces)
+    ]
+    for row in rows:
+        session.execute(insert(JobTable).values(row))
+    record_parts(session, [(row["id"], 1, "queued", 0) for row in rows], "created")
+    return [row["id"] for row in rows]
+
+
+def dismiss(session: Session, job_id: str) -> None:
+    """End the parts that wait beside the job, and ask those that run to end."""
+    move_parts(
+        session,
+        job_id,
+        [JobTable.state == "queued"],
+        "dismissed",
+        # Not cancelled: to resume the job is not to ask them back.
+        state="succeeded",
+        result={},
+        finished_at=now(),
+    )
+    move_parts(
+        session,
+        job_id,
+        [JobTable.state == "running", JobTable.cancel_requested_at.is_(None)],
+        "dismissed",
+        cancel_requested_at=now(),
+    )

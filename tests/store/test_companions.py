@@ -1,0 +1,83 @@
+"""Parts that run beside a job which its worker keeps."""
+
+import pytest
+
+from store import jobs
+from store.database import Database
+from store.jobs import Claim, ClaimLost, Part
+from tests.store.test_jobs import claimed, do, let_lease_run_out, read, sweep
+
+HOST = Part("training-host", {"run": "1"})
+
+
+def invited(database: Database, claim: Claim, number: int = 1) -> list[str]:
+    found: list[str] = do(database, jobs.invite, claim, [HOST] * number, max_attempts=3)
+    return found
+
+
+def taken(database: Database) -> Claim:
+    claim = do(database, jobs.claim_part, "helper", 60)
+    assert claim is not None
+    return claim
+
+
+def test_the_job_stays_with_its_worker(database: Database) -> None:
+    leader = claimed(database)
+    (part,) = invited(database, leader)
+    helper = taken(database)
+    assert helper.job_id == part
+    do(database, jobs.succeed, helper, {})
+    # Its end wakes nobody: the job was not left to it.
+    assert not do(database, jobs.gather, leader.job_id)
+    assert sweep(database).requeued == ()
+    assert read(database, leader.job_id).owner == leader.owner
+    do(database, jobs.succeed, leader, {})
+    assert read(database, leader.job_id).state == "succeeded"
+
+
+def test_those_of_another_meeting_are_let_go(database: Database) -> None:
+    leader = claimed(database)
+    waiting, running = invited(database, leader, 2)
+    helper = taken(database)
+    waiting, running = sorted((waiting, running), key=lambda each: each == helper.job_id)
+    (new,) = invited(database, leader)
+    assert read(database, waiting).state == "succeeded", "nobody will take it"
+    assert do(database, jobs.wish, helper) == "cancel"
+    do(database, jobs.confirm_cancel, helper)
+    assert taken(database).job_id == new
+
+
+def test_only_who_has_the_job_invites(database: Database) -> None:
+    leader = claimed(database)
+    let_lease_run_out(database, leader.job_id)
+    sweep(database)
+    with pytest.raises(ClaimLost):
+        invited(database, leader)
+
+
+def test_to_cancel_the_job_is_to_cancel_what_runs_beside_it(database: Database) -> None:
+    leader = claimed(database)
+    waiting, running = invited(database, leader, 2)
+    helper = taken(database)
+    do(database, jobs.request_cancel, leader.job_id)
+    assert do(database, jobs.wish, helper) == do(database, jobs.wish, leader) == "cancel"
+    do(database, jobs.confirm_cancel, leader)
+    do(database, jobs.confirm_cancel, helper)
+    states = {read(database, each).state for each in (waiting, running, leader.job_id)}
+    assert states == {"cancelled"}
+
+
+def test_a_job_that_is_resumed_finds_its_way_though_parts_of_it_were_cancelled(database: Database) -> None:
+    leader = claimed(database)
+    (part,) = invited(database, leader)
+    helper = taken(database)
+    do(database, jobs.request_cancel, leader.job_id)
+    do(database, jobs.confirm_cancel, helper)
+    do(database, jobs.confirm_cancel, leader)
+    do(database, jobs.resume, leader.job_id, more_attempts=3)
+    # It waits for the part, which finds that nobody leads, and says so.
+    assert read(database, part).state == "queued"
+    assert read(database, leader.job_id).owner is None
+    do(database, jobs.succeed, taken(database), {"joined": False})
+    assert do(database, jobs.gather, leader.job_id)
+    assert read(database, leader.job_id).state == "queued"
