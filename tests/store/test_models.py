@@ -112,7 +112,7 @@ def test_a_model_goes_when_no_job_uses_it(database: Database) -> None:
 
 
 def test_shipped_models_stay(database: Database) -> None:
-    (model,) = models.register_shipped(database)
+    model, *_ = models.register_shipped(database)
     with pytest.raises(Conflict, match="comes with the code"), database.write() as session:
         models.remove(session, model.name)
 
@@ -163,7 +163,7 @@ def test_the_same_upload_at_once_is_one_model_whatever_its_bytes(database: Datab
 def test_models_of_the_first_schema_keep_their_bytes(empty_url: str) -> None:
     migrate(empty_url)
     database = Database(empty_url)
-    (model,) = models.register_shipped(database)
+    model, *_ = models.register_shipped(database)
     with database.write() as session:
         models.declare(
             session, CARD.model_copy(update={"name": "own"}), sha256="0" * 64, blob=None, origin="own"
