@@ -16,7 +16,7 @@ from multav.attacks.multav_linf import MultavLinf
 from multav.attacks.pgd_linf import PgdLinf
 from multav.model_card import ModelCard, read_card
 
-CLIPS: Final = 1000
+CLIPS: Final = 500
 MEASURED: Final[dict[str, AnyAttack | None]] = {
     "held-out clips": None,
     "under MultAV-linf, ratio bound 1.04": MultavLinf(),
@@ -25,8 +25,8 @@ MEASURED: Final[dict[str, AnyAttack | None]] = {
 """What each of them is measured by: the paper's attacks, five steps, the last one counts."""
 
 NAMES: Final = ("camera-motion-r3d18-clean", "camera-motion-r3d18-pgd", "camera-motion-r3d18-multav")
-_FOLDER: Final = Path(__file__).parent / "checkpoints"
-_PAGE: Final = "camera-motion-r3d18-hardened.md"
+FOLDER: Final = Path(__file__).parent / "checkpoints"
+PAGE: Final = "camera-motion-r3d18-hardened.md"
 
 
 def page(cards: Sequence[ModelCard]) -> str:
@@ -54,24 +54,23 @@ hardening:
 |---|---|{"---|" * len(MEASURED)}
 {rows}
 
-Accuracy on {CLIPS:,} held-out clips of the built-in set (`camera-motion`), by `python -m models.ship_trained` on
+Accuracy on {CLIPS} held-out clips of the built-in set (`camera-motion`), by `python -m models.ship_trained` on
 the stored checkpoint. The attacks are the paper's, with five steps; more steps find more, which is what an audit is
 for:
 
 ```sh
-multav audit --model {NAMES[0]} --model {NAMES[1]} --model {NAMES[2]} --kind multav-linf --kind pgd-linf --wait
+multav audit --model {NAMES[0]} --model {NAMES[1]} --model {NAMES[2]} --kind multav-linf --kind pgd-linf
 ```
 
 | | |
 |---|---|
 | architecture | `{first.architecture}`, as the demo model |
-| input | clips of {shape.frames} frames of {shape.width}x{shape.height} pixels (the demo model's are 56x56), \
-{shape.stride} source frame(s) apart |
+| input | as the demo model: {shape.frames} frames of {shape.width}x{shape.height} pixels, {shape.stride} source \
+frames apart |
 | stored as | float16 in safetensors, computed in float32 |
 | licence | {first.licence} |
 
-They are small networks after a short training, made for `multav reproduce table1 --small` ([the table](\
-../../docs/table1-small.md)): that hardening helps is plain on them, how far it can help is not.
+They are small networks after a short training: that hardening helps is plain on them, how far it can help is not.
 
 ## How they were made
 
@@ -93,10 +92,10 @@ def _body(card: ModelCard) -> dict[str, Any]:
     return body
 
 
-def write_page(folder: Path = _FOLDER) -> Path:
+def write_page(folder: Path = FOLDER) -> Path:
     """Write the page beside the checkpoints; its path."""
     cards = [read_card(path) for name in NAMES if (path := folder / f"{name}.safetensors").is_file()]
-    path = folder / _PAGE
+    path = folder / PAGE
     path.write_text(page(cards), encoding="utf-8")
     return path
 

@@ -77,7 +77,10 @@ def _files(client: Client, job: Json, folder: Path, title: str) -> dict[str, Pat
 
 def _stacked(sheets: dict[str, Path], path: Path) -> Path:
     """The pictures below each other, each under its title."""
-    pictures = {title: Image.open(sheet).convert("RGB") for title, sheet in sheets.items()}
+    pictures: dict[str, Image.Image] = {}
+    for title, sheet in sheets.items():
+        with Image.open(sheet) as file:
+            pictures[title] = file.convert("RGB")
     width = max(picture.width for picture in pictures.values())
     height = sum(_TITLE_HEIGHT + picture.height for picture in pictures.values())
     page = Image.new("RGB", (width, height), _PAGE)

@@ -136,6 +136,7 @@ def test_a_scan_finds_what_is_wrong(stack: Any, tmp_path: Path) -> None:
     assert sum(line["sha256"] is not None for line in lines) == 7
 
 
+@pytest.mark.slow
 def test_one_hides_its_gradients_and_one_does_not(stack: Any, tmp_path: Path, capsys: Any) -> None:
     """One audit of both: the same network, once with logits so large that the loss has no gradient."""
     spec = {

@@ -64,7 +64,9 @@ def test_the_table_is_made_and_found_again(stack: Any, video: Path, tmp_path: Pa
     assert markdown(again) == text
     first, second = figures(stack.client, models, video, tmp_path)
     assert [first.name, second.name] == ["fig1.png", "fig2.png"]
-    assert all(min(Image.open(figure).size) > 200 for figure in (first, second))
+    for path in (first, second):
+        with Image.open(path) as figure:
+            assert min(figure.size) > 200
 
 
 @pytest.mark.slow

@@ -435,6 +435,7 @@ def test_a_failure_leaves_no_temporary_folder(
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_video(tmp_path: Path) -> None:
     """Ten times the frames must not take ten times the memory; measured in fresh processes."""
     code = (

@@ -57,7 +57,8 @@ def test_native_checkpoints_are_registered_once(
     (told,) = (record.getMessage() for record in caplog.records)
     assert "broken.safetensors is not registered" in told
     first = registered(settings)
-    assert first.keys() == {"camera-motion-r3d18", "operators"}
+    assert first["camera-motion-r3d18"].origin == "shipped"
+    assert {name for name, model in first.items() if model.origin != "shipped"} == {"operators"}
     assert first["operators"].origin == "folder"
     assert first["operators"].card.smoke is not None
 

@@ -196,6 +196,7 @@ def agents_of(parent: int) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.slow
 def test_a_killed_agent_is_one_death(unbroken: tuple[Trained, Watched], tmp_path: Path) -> None:
     """All ranks die with it; another one goes on from the last checkpoint, to the same weights."""
     watched, killed = Watched(), []
@@ -213,6 +214,7 @@ def test_a_killed_agent_is_one_death(unbroken: tuple[Trained, Watched], tmp_path
     assert steps.count(1) == 1, "from the last checkpoint, not from the beginning"
 
 
+@pytest.mark.slow
 def test_an_agent_that_is_killed_too_often_is_told_by_its_end(tmp_path: Path) -> None:
     """Deaths of ranks count beside its own."""
     watched, killed = Watched(), []
