@@ -15,6 +15,7 @@ from multav.attacks.catalogue import AnyAttack
 from multav.attacks.multav_linf import MultavLinf
 from multav.attacks.pgd_linf import PgdLinf
 from multav.model_card import ModelCard, read_card
+from multav.training.request import TrainingRequest
 
 CLIPS: Final = 500
 MEASURED: Final[dict[str, AnyAttack | None]] = {
@@ -81,10 +82,11 @@ By trainings of the service, whose requests these are (`POST /v1/trainings`, or 
 
 
 def _against(card: ModelCard) -> str:
-    attack = _body(card).get("attack")
-    if attack is None:
-        return "nothing: clean clips"
-    return f"{attack['kind']} at {attack['epsilon']:.6g}"
+    # The body leaves out what is the default.
+    attacks = TrainingRequest.parse(_body(card)).attacks
+    return (
+        " and ".join(f"{attack.kind} at {attack.epsilon:.4g}" for attack in attacks) or "nothing: clean clips"
+    )
 
 
 def _body(card: ModelCard) -> dict[str, Any]:
