@@ -38,22 +38,10 @@ class Meeting:
         """As JSON takes it."""
         return asdict(self)
 
-    def arguments(self, *, own_address: str, leads: bool, patience: float) -> list[str]:
-        """What `torchrun` is told of it by a host that waits so many seconds for the others."""
-        wait = round(patience)
-        return [
-            "--rdzv-backend=c10d",
-            f"--rdzv-endpoint={self.leader}:{self.port}",
-            f"--rdzv-id={self.run}",
-            f"--rdzv-conf=is_host={str(leads).lower()},join_timeout={wait},last_call_timeout=1",
-            f"--nnodes={self.hosts}",
-            f"--local-addr={own_address}",
-        ]
-
 
 @dataclass(frozen=True)
 class Host:
-    """This machine at a meeting."""
+    """This machine at a meeting, where it waits up to `patience` seconds for the others."""
 
     meeting: Meeting
     own_address: str
@@ -73,8 +61,16 @@ class Host:
 
     @property
     def arguments(self) -> list[str]:
-        """See `Meeting.arguments`."""
-        return self.meeting.arguments(own_address=self.own_address, leads=self.leads, patience=self.patience)
+        """What `torchrun` is told of it."""
+        meeting, leads = self.meeting, str(self.leads).lower()
+        return [
+            "--rdzv-backend=c10d",
+            f"--rdzv-endpoint={meeting.leader}:{meeting.port}",
+            f"--rdzv-id={meeting.run}",
+            f"--rdzv-conf=is_host={leads},join_timeout={round(self.patience)},last_call_timeout=1",
+            f"--nnodes={meeting.hosts}",
+            f"--local-addr={self.own_address}",
+        ]
 
 
 def own_address(settings: Settings) -> str:

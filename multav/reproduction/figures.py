@@ -4,10 +4,9 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from multav.client import Client, Json
@@ -20,7 +19,6 @@ from multav.reproduction.run import JobEnded
 _LAYER: Final = "layer1"
 _TITLE_HEIGHT: Final = 40
 _PAGE, _INK = (18, 18, 20), (235, 235, 235)
-Picture = NDArray[np.uint8]
 
 
 def figures(
@@ -89,9 +87,5 @@ def _stacked(sheets: dict[str, Path], path: Path) -> Path:
         draw.text((12, top + 9), one_line(title, type_, width - 24), font=type_, fill=_INK)
         page.paste(picture, (0, top + _TITLE_HEIGHT))
         top += _TITLE_HEIGHT + picture.height
-    save_png(_levels(page), path)
+    save_png(np.asarray(page, dtype=np.uint8), path)
     return path
-
-
-def _levels(page: Any) -> Picture:
-    return np.asarray(page, dtype=np.uint8)

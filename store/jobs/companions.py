@@ -22,8 +22,7 @@ def invite(session: Session, claim: Claim, pieces: Sequence[Part], *, max_attemp
 
     Raises `ClaimLost`.
     """
-    cancel_requested(session, claim)
-    dismiss(session, claim.job_id)
+    dismiss(session, claim)
     job = get(session, claim.job_id)
     before = session.scalar(select(func.count()).where(JobTable.parent_id == job.id)) or 0
     rows = [
@@ -37,8 +36,13 @@ def invite(session: Session, claim: Claim, pieces: Sequence[Part], *, max_attemp
     return [row["id"] for row in rows]
 
 
-def dismiss(session: Session, job_id: str) -> None:
-    """End the parts that wait beside the job, and ask those that run to end."""
+def dismiss(session: Session, claim: Claim) -> None:
+    """End the parts that wait beside the running job, and ask those that run to end.
+
+    Raises `ClaimLost`: those of another attempt are none of this one's business.
+    """
+    cancel_requested(session, claim)
+    job_id = claim.job_id
     move_parts(
         session,
         job_id,

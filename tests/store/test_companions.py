@@ -55,6 +55,17 @@ def test_only_who_has_the_job_invites(database: Database) -> None:
         invited(database, leader)
 
 
+def test_who_has_lost_the_job_lets_nobody_go(database: Database) -> None:
+    first = claimed(database)
+    let_lease_run_out(database, first.job_id)
+    sweep(database)
+    second = do(database, jobs.claim, first.job_id, "second", 60)
+    (part,) = invited(database, second)
+    with pytest.raises(ClaimLost):
+        do(database, jobs.dismiss, first)
+    assert read(database, part).state == "queued"
+
+
 def test_to_cancel_the_job_is_to_cancel_what_runs_beside_it(database: Database) -> None:
     leader = claimed(database)
     waiting, running = invited(database, leader, 2)

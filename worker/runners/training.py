@@ -32,7 +32,7 @@ from multav.training.train import Trained, train
 from multav.training.videos import TrainingVideos
 from store import artifacts, blobs, datasets, jobs, models, training_checkpoints, training_points
 from store.blobs import Blob
-from store.jobs import Part
+from store.jobs import ClaimLost, Part
 from worker.many_devices import ManyDevices
 from worker.meeting import Host, Meeting, own_address
 from worker.own_order import own_order, videos_of
@@ -154,11 +154,11 @@ class _Training:
         return Host(meeting, address, leads=True, patience=training_host.GATHERING_SECONDS)
 
     def _part(self) -> None:
-        """Let the others go. Those that do not hear of it find nobody to meet."""
+        """Let the others go. Those that do not hear of it find nobody to meet, or are let go by who leads next."""
         try:
             with self.running.database.write() as session:
-                jobs.dismiss(session, self.running.job.id)
-        except DependencyDown:
+                jobs.dismiss(session, self.running.claim)
+        except (DependencyDown, ClaimLost):
             _log.warning("job %s: its other hosts are not dismissed", self.running.job.id, exc_info=True)
 
     def _beginning(self, classes: tuple[str, ...]) -> PixelClassifier:
