@@ -58,8 +58,8 @@ def run_reproduce(options: argparse.Namespace, console: Console) -> int:
 
 def _scale(options: argparse.Namespace, kinetics: str) -> Scale:
     if options.small:
-        steps = {} if options.steps is None else {"steps": options.steps}
-        scale = small_scale(test_clips=options.clips, **steps)
+        sizes = {"steps": options.steps, "test_clips": options.clips}
+        scale = small_scale(**{name: size for name, size in sizes.items() if size is not None})
     else:
         scale = paper_scale(kinetics, _TRAIN, _TEST)
     return replace(scale, networks=options.networks, columns=options.columns)

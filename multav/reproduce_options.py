@@ -62,7 +62,11 @@ def add_reproduce(command: argparse.ArgumentParser) -> None:
         help="with --small: optimiser steps of each training (default: what the committed table was made with)",
     )
     command.add_argument(
-        "--clips", type=int, default=400, metavar="N", help="with --small: test clips (default %(default)s)"
+        "--clips",
+        type=int,
+        default=None,
+        metavar="N",
+        help="with --small: test clips (default: as many as the committed table has)",
     )
     command.add_argument(
         "--networks",

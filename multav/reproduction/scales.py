@@ -35,7 +35,7 @@ def paper_scale(kinetics: str, train: str, test: str) -> Scale:
     )
 
 
-def small_scale(*, steps: int = 200, test_clips: int = 400) -> Scale:
+def small_scale(*, steps: int = 160, test_clips: int = 300) -> Scale:
     """Camera motion, 8 frames of 40x40, from the shipped demo model.
 
     Regions take the share of a picture that the paper's take of 112x112, lengths the share of the paper's that belongs
