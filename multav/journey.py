@@ -7,7 +7,7 @@ disk as packed differences (`multav.crafted_frames`), and every comparison is a 
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -28,6 +28,7 @@ from multav.prediction import Prediction, RunningPrediction
 from multav.progress import Pace, Progress
 from multav.subject import Subject
 from multav.video.picture import Picture
+from multav.windows import middle_frames
 
 # Megapixels a second that two cores write and check; only the first guess of the time left.
 _DELIVERY_SPEED = 18.0
@@ -185,7 +186,6 @@ class Journey:
             eta = (time.monotonic() - started) / passed * rest
             self.on_progress(Progress(subject.windows, subject.windows, "windows", eta))
 
-        chosen = frozenset((2 * row + 1) * subject.frames // (2 * _SHEET_ROWS) for row in range(_SHEET_ROWS))
         deliverer = Deliverer(
             footage=subject.footage,
             crafted=crafted,
@@ -199,7 +199,7 @@ class Journey:
             name=self.name,
             limits=subject.limits,
             max_bytes=self.max_output_bytes,
-            sheet_frames=chosen,
+            sheet_frames=self._sheet_frames,
             check=self.check,
             on_frame=on_frame,
             keeps_bound=subject.crafter(label).keeps_bound,
@@ -210,6 +210,16 @@ class Journey:
             adversarial=lambda prediction: self._fools(prediction, label),
             worth=self._fools(crafting.prediction, label),
         )
+
+    @property
+    def _sheet_frames(self) -> frozenset[int]:
+        """Indices of the frames that the contact sheet shows, evenly spread over those that are attacked."""
+        subject = self.subject
+        attacked: Sequence[int] = range(subject.frames)
+        if self.request.coverage == "clip":
+            attacked = sorted(middle_frames(subject.frames, subject.geometry))
+        count = len(attacked)
+        return frozenset(attacked[(2 * row + 1) * count // (2 * _SHEET_ROWS)] for row in range(_SHEET_ROWS))
 
     # -- what comes out
 

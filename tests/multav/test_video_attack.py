@@ -343,6 +343,10 @@ def test_one_clip_of_the_source(model: Filter, video: Path, tmp_path: Path) -> N
     assert clips.shape == (1, 3, 4, 97, 131)
     floats = clips[0].permute(1, 2, 3, 0).numpy() * 255
     assert np.abs(floats - crafted[[7, 9, 11, 13]]).max() < 1 + 1e-3
+    # The sheet has no rows of frames that were left alone: panels of twice 96x130, the third column is the difference.
+    with Image.open(next(each.path for each in outcome.artifacts if each.role == "preview")) as sheet:
+        differences = np.asarray(sheet)[32:, 6 + 2 * 266 :][:, :260]
+    assert all(differences[row : row + 192].any() for row in (0, 198, 396))
 
 
 @pytest.mark.parametrize(("frames", "windows"), [(1, 1), (3, 1), (5, 2), (8, 2), (9, 3)])
