@@ -13,6 +13,7 @@ from urllib.parse import quote
 import httpx
 
 from multav.errors import MultavError, NotFound
+from multav.patient_transport import PatientTransport
 
 Json = dict[str, Any]
 _FINISHED = frozenset({"succeeded", "failed", "cancelled"})
@@ -20,6 +21,8 @@ _FINISHED = frozenset({"succeeded", "failed", "cancelled"})
 _TIMEOUT = httpx.Timeout(30.0, write=300.0)
 # A checkpoint is read and tried before it is answered.
 _CHECK_IN_TIMEOUT = httpx.Timeout(30.0, write=300.0, read=900.0)
+# A stream that is silent says so every 15 s.
+_EVENTS_TIMEOUT = httpx.Timeout(30.0, read=60.0)
 _SCHEME = re.compile(r"https?:|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
@@ -52,11 +55,18 @@ def service_url(text: str) -> str:
 
 
 class Client:
-    """Talks to one service; use as a context manager."""
+    """Talks to one service; use as a context manager.
+
+    A service that has answered once is waited for when it is away for a moment (`PatientTransport`).
+    """
 
     def __init__(self, base_url: str = "http://127.0.0.1:8000") -> None:
         """A client of the service at `base_url`. Raises ValueError when that is not a URL."""
-        self._http = httpx.Client(base_url=service_url(base_url), timeout=_TIMEOUT)
+        self._http = httpx.Client(
+            base_url=service_url(base_url),
+            timeout=_TIMEOUT,
+            transport=PatientTransport(httpx.HTTPTransport()),
+        )
 
     def attack(
         self, video: Path | str, spec: Mapping[str, Any] | None = None, *, key: str | None = None
@@ -82,6 +92,10 @@ class Client:
     def job(self, job_id: str) -> Json:
         """The job as it is now."""
         return self._json("GET", _path("jobs", job_id))
+
+    def jobs(self, *, kind: str | None = None) -> Iterator[Json]:
+        """The jobs that there are, newest first; of one `kind` if asked."""
+        yield from self._every("/v1/jobs", {"limit": "200"} | ({} if kind is None else {"kind": kind}))
 
     def wait(
         self, job_id: str, on_change: Callable[[Json], None] | None = None, *, timeout: float | None = None
@@ -252,16 +266,40 @@ class Client:
         return items
 
     def events(self, job_id: str) -> Iterator[tuple[str, Json]]:
-        """The job's server-sent events as (event, data), until its last."""
-        with self._http.stream(
-            "GET", _path("jobs", job_id, "events"), timeout=httpx.Timeout(30.0, read=None)
-        ) as answer:
-            event = "message"
-            for line in answer.iter_lines():
-                if line.startswith("event:"):
-                    event = line.removeprefix("event:").strip()
-                elif line.startswith("data:"):
-                    yield event, json.loads(line.removeprefix("data:"))
+        """The job's server-sent events as (event, data), until the one that says how it ended.
+
+        A stream that breaks off is taken up behind the last event. Raises `ServiceProblem` where there is no such job.
+        """
+        last: str | None = None
+        while True:
+            came, ended = False, False
+            headers = {} if last is None else {"Last-Event-ID": last}
+            try:
+                with self._http.stream(
+                    "GET", _path("jobs", job_id, "events"), headers=headers, timeout=_EVENTS_TIMEOUT
+                ) as answer:
+                    if answer.is_error:
+                        answer.read()
+                        _body(answer)
+                    event = "message"
+                    for line in answer.iter_lines():
+                        came = True
+                        name, _, value = line.partition(":")
+                        if name == "id":
+                            last = value.strip()
+                        elif name == "event":
+                            event = value.strip()
+                        elif name == "data":
+                            data = json.loads(value)
+                            if event == "state":
+                                # A job that was resumed had ended before.
+                                ended = data["state"] in _FINISHED
+                            yield event, data
+            except httpx.TransportError:
+                if not came and not ended:
+                    raise
+            if ended:
+                return
 
     def _so_far(self, address: str, only: Mapping[str, str]) -> Iterator[Json]:
         """What a job that may still run has found, in pages."""
@@ -273,15 +311,15 @@ class Client:
                 return
             query["cursor"] = page["next_cursor"]
 
-    def _every(self, address: str) -> Iterator[Json]:
-        """All items of a list in pages."""
-        query: dict[str, str] = {}
+    def _every(self, address: str, only: Mapping[str, str] | None = None) -> Iterator[Json]:
+        """All items of a list in pages; `only` are what each page is asked with."""
+        query = dict(only or {})
         while True:
             page = self._json("GET", address, params=query)
             yield from page["items"]
             if not page.get("next_cursor"):
                 return
-            query = {"cursor": page["next_cursor"]}
+            query["cursor"] = page["next_cursor"]
 
     def _fetch(self, address: str, path: Path) -> None:
         with self._http.stream("GET", address) as answer:

@@ -56,14 +56,14 @@ def add_reproduce(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--steps",
-        type=int,
+        type=_positive,
         default=None,
         metavar="N",
         help="with --small: optimiser steps of each training (default: what the committed table was made with)",
     )
     command.add_argument(
         "--clips",
-        type=int,
+        type=_positive,
         default=None,
         metavar="N",
         help="with --small: test clips (default: as many as the committed table has)",
@@ -84,8 +84,8 @@ def add_reproduce(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--workers",
-        type=int,
-        default=0,
+        type=_positive,
+        default=None,
         metavar="N",
         help="with a service of its own: trainings side by side (default: one for each GPU, or each CPU core)",
     )
@@ -99,6 +99,13 @@ def add_reproduce(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--dry-run", action="store_true", help="only say what would be done (default: do it)"
     )
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no count of one or more")
+    return number
 
 
 def _some_of(known: tuple[str, ...]):  # type: ignore[no-untyped-def]

@@ -20,6 +20,7 @@ from service.problems import problems
 from service.representations import JobView
 from service.uploads import json_body
 from store import outcomes
+from store.outcomes import AuditClip
 
 router = APIRouter(prefix="/v1/audits", tags=["audits"])
 _EXAMPLE: Final = {
@@ -38,6 +39,10 @@ class OutcomeView(BaseModel):
     cell: str
     tested_on: str
     clip: int = Field(description="index of the video in the dataset's listing")
+    video: str = Field(description="path of the video within its dataset")
+    group: str = Field(
+        description="videos of one group were cut from the same source: they are not independent"
+    )
     label: int
     clean: int | None
     clean_confidence: float | None
@@ -130,11 +135,13 @@ def list_outcomes(
         raise NotFound(f"job {job_id} is no audit: it has no outcomes")
     with context.database.read() as session:
         page = outcomes.listed(session, job_id, model=model, cell=cell, limit=limit, cursor=cursor)
+        videos = outcomes.videos(session, job_id, sorted({each.clip for each in page.items}))
     over = job.finished and len(page.items) < limit
     return OutcomeList(
-        items=[_view(each) for each in page.items], next_cursor=None if over else page.next_cursor
+        items=[_view(each, videos[each.clip]) for each in page.items],
+        next_cursor=None if over else page.next_cursor,
     )
 
 
-def _view(outcome: Outcome) -> OutcomeView:
-    return OutcomeView(**vars(outcome))
+def _view(outcome: Outcome, video: AuditClip) -> OutcomeView:
+    return OutcomeView(**vars(outcome), video=video.name, group=video.group)

@@ -1,19 +1,19 @@
 """A child process that is kept alive, and that never outlives its supervisor."""
 
-import ctypes
 import logging
 import os
 import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
+from functools import partial
+
+from multav.die_with_parent import die_with_parent
 
 _log = logging.getLogger(__name__)
-_PR_SET_PDEATHSIG = 1
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
 _LIVED_WELL_SECONDS = 30.0
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass
@@ -37,14 +37,6 @@ class Supervised:
 
     def start(self) -> None:
         """Start the command. Call it from the main thread: the tie to the supervisor is one to that thread."""
-        supervisor, death_signal = os.getpid(), int(self.death_signal)
-
-        def tie_to_supervisor() -> None:
-            _libc.prctl(_PR_SET_PDEATHSIG, death_signal)
-            # The supervisor may have died between the fork and the line above.
-            if os.getppid() != supervisor:
-                os.kill(os.getpid(), signal.SIGKILL)
-
         self._started = time.monotonic()
         self.process = subprocess.Popen(
             self.command,
@@ -52,7 +44,7 @@ class Supervised:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
             pass_fds=self.held,
-            preexec_fn=tie_to_supervisor,
+            preexec_fn=partial(die_with_parent, os.getpid(), self.death_signal),
         )
         _log.info("%s: process %d", self.name, self.process.pid)
 

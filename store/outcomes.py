@@ -45,7 +45,18 @@ def clips_of(session: Session, job_id: str, first: int = 0, last: int | None = N
     if last is not None:
         query = query.where(AuditClipTable.position < last)
     rows = session.scalars(query.order_by(AuditClipTable.position))
-    return [AuditClip(row.position, row.clip, row.name, row.label, row.group) for row in rows]
+    return [_clip(row) for row in rows]
+
+
+def videos(session: Session, job_id: str, clips: Sequence[int]) -> dict[int, AuditClip]:
+    """Those of the audit's videos that have the indices `clips` in the dataset's listing, by that index."""
+    found: dict[int, AuditClip] = {}
+    for start in range(0, len(clips), _AT_ONCE):
+        query = select(AuditClipTable).where(
+            AuditClipTable.job_id == job_id, AuditClipTable.clip.in_(clips[start : start + _AT_ONCE])
+        )
+        found |= {row.clip: _clip(row) for row in session.scalars(query)}
+    return found
 
 
 def add(session: Session, part: Claim, found: Sequence[Outcome]) -> None:
@@ -154,6 +165,10 @@ def _place(cursor: str) -> tuple[int, int]:
         raise InvalidSpec.at("/cursor", detail)
     version, place = cursor.split(".")
     return int(version), int(place)
+
+
+def _clip(row: AuditClipTable) -> AuditClip:
+    return AuditClip(row.position, row.clip, row.name, row.label, row.group)
 
 
 def _value(row: Any) -> Outcome:

@@ -24,10 +24,10 @@ from celery.signals import (
     worker_shutting_down,
 )
 
+from multav.die_with_parent import die_with_parent
 from store.queue import TASK, celery_settings
 from store.settings import load_settings
 from worker.devices import pool_size
-from worker.die_with_parent import die_with_parent
 
 # Read when torch is loaded, in the children: threads that wait for each other sleep instead of spinning, because the
 # decoder and the encoder run beside them (2 to 100 times faster on a busy machine, no slower on an idle one).

@@ -13,7 +13,7 @@ from torch.distributed import run
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.elastic.rendezvous.api import RendezvousTimeoutError
 
-from worker.die_with_parent import die_with_parent
+from multav.die_with_parent import die_with_parent
 from worker.meeting import Host
 from worker.training_order import AGENT, NOBODY_CAME, RANKS_DIED
 

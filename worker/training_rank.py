@@ -16,13 +16,13 @@ import torch
 from models.checkpoints import load, save
 from models.pixel_classifier import PixelClassifier
 from multav.datasets.clip_cache import ClipCache
+from multav.die_with_parent import die_with_parent
 from multav.errors import Cancelled, InternalError, Interrupted
 from multav.progress import Progress
 from multav.training import told_error
 from multav.training.joined_ranks import JoinedRanks, joined
 from multav.training.train import Trained, train
 from worker import training_order
-from worker.die_with_parent import die_with_parent
 from worker.memory import keep_large_buffers
 from worker.training_order import AGENT, Notes, TrainingOrder, put
 

@@ -51,7 +51,8 @@ class Scale:
     `training` is what all trainings have in common (a body of `POST /v1/trainings`), `clean_training` what those on
     clean clips have instead; `attacks` by kind are fields that differ from the paper's. `seeds` are of every model,
     `more_seeds` of those of the l-inf column. `matched_epsilon` is the additive bound that moves a pixel of the
-    training set as far, on average, as MultAV-linf may; None leaves these models out.
+    training set as far, on average, as MultAV-linf may; None leaves these models out. `audit_share` is about what an
+    audit costs of what a training costs, for the time that is left.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Scale:
     seeds: tuple[int, ...] = (1,)
     more_seeds: tuple[int, ...] = ()
     matched_epsilon: float | None = None
+    audit_share: float = 0.1
     networks: tuple[NetworkKey, ...] = tuple(NETWORKS)
     columns: tuple[Column, ...] = COLUMNS
 

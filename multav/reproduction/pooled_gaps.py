@@ -1,13 +1,13 @@
-"""A gap over several training seeds taken together: each clip is asked once for every seed, and counts as one group."""
+"""A gap over several training seeds taken together: each clip is asked once for every seed, with its group."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from multav.reproduction.measured import Measured
 from multav.reproduction.plan import MULTIPLICATIVE, Row
 from multav.reproduction.printed import Column, NetworkKey
-from multav.reproduction.run import Measured
 from multav.statistics.cluster_bootstrap import Groups
 from multav.statistics.paired import PairedDifference, paired_difference
 
@@ -61,7 +61,7 @@ def _pooled(
     kind = MULTIPLICATIVE[column]
     first = [other.under(kind) for other, _ in pairs]
     second = [mult.under(kind) for _, mult in pairs]
-    clips = [str(clip) for hits in first for clip in range(hits.size)]
+    groups = [group for other, _ in pairs for group in other.groups]
     by_seed = []
     for seed in seeds:
         of_seed = [
@@ -75,7 +75,7 @@ def _pooled(
         column,
         row,
         seeds,
-        paired_difference(np.concatenate(first), np.concatenate(second), Groups(clips)),
+        paired_difference(np.concatenate(first), np.concatenate(second), Groups(groups)),
         tuple(by_seed),
     )
 

@@ -1,7 +1,6 @@
 """Runs a plan on a service: posts what is not there yet, waits, and reads what came of it.
 
-Every request goes with a key that stands for it, so that the same command goes on where it was broken off: what is done
-is found again, what failed or was cancelled is resumed.
+The same command goes on where it was broken off: what is done is found again, what failed or was cancelled is resumed.
 """
 
 import hashlib
@@ -11,42 +10,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from multav.client import Client, Json
+from multav.client import Client, Json, ServiceProblem
 from multav.errors import MultavError
+from multav.reproduction.earlier_jobs import earlier_jobs
+from multav.reproduction.measured import Answers, Findings, aligned
 from multav.reproduction.plan import PlannedModel
 
 _PAUSE_SECONDS: Final = 10.0
 """Every look asks for each job that is not done, from cores that are wanted for training."""
 _FINISHED: Final = ("succeeded", "failed", "cancelled")
-Hits = NDArray[np.bool_]
+_QUEUE_FULL: Final = 429
 
 
 class JobEnded(MultavError):
     """A training or an audit of the plan did not succeed."""
 
     status, code, title = 500, "reproduction_failed", "A part of the table could not be made"
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One model of the plan as it was audited.
-
-    `right` has for each cell (and "clean") whether the model is right about the clips, in the order of the listing; the
-    jobs are those of the service.
-    """
-
-    planned: PlannedModel
-    right: dict[str, Hits]
-    training: Json
-    audit: Json
-
-    def under(self, kind: str) -> Hits:
-        """Whether it is right under the attack of that kind."""
-        (found,) = (hits for cell, hits in self.right.items() if cell.partition("@")[0] == kind)
-        return found
 
 
 @dataclass
@@ -59,9 +38,16 @@ class Standing:
 
     @property
     def done(self) -> float:
-        """Share of the trainings and audits, counted alike, that is done."""
-        parts = [_share(job) for jobs in (self.trainings, self.audits) for job in jobs.values()]
-        return sum(parts) / (2 * len(self.models))
+        """Share of the work that is done, an audit counted as the share of a training that it costs."""
+        share = self.models[0].scale.audit_share
+        trained, audited = (sum(map(_share, jobs.values())) for jobs in (self.trainings, self.audits))
+        return (trained + share * audited) / ((1 + share) * len(self.models))
+
+    @property
+    def failed(self) -> list[Json]:
+        """The jobs that have ended without success."""
+        jobs = (*self.trainings.values(), *self.audits.values())
+        return [job for job in jobs if job["state"] in _FINISHED and job["state"] != "succeeded"]
 
 
 def run(
@@ -70,13 +56,18 @@ def run(
     *,
     on_change: Callable[[Standing], None] = lambda _: None,
     pause: Callable[[float], None] = time.sleep,
-) -> list[Measured]:
-    """Train and audit every model; what was measured, in the order of the plan.
+) -> Findings:
+    """Train and audit every model, and say what was measured.
 
-    Jobs run side by side as the service has workers. Raises `JobEnded` when a job has failed twice (a second time after
-    it was resumed), after the others have ended, and `ServiceProblem`.
+    Jobs run side by side as the service has workers. One that fails is resumed once, and left out when that does not
+    help. Raises `JobEnded` when nothing at all was measured, and `ServiceProblem`.
     """
-    standing = Standing(models, {model.name: _posted(client.train, model.training) for model in models}, {})
+    earlier = earlier_jobs(client.jobs(kind="training"), {model.name: model.training for model in models})
+    trainings = {
+        model.name: earlier.get(model.name) or _posted(client.train, model.training) for model in models
+    }
+    standing = Standing(models, trainings, {})
+    audited_before = earlier_jobs(client.jobs(kind="audit"), {model.name: model.audit for model in models})
     resumed: set[str] = set()
     while True:
         for jobs in (standing.trainings, standing.audits):
@@ -85,37 +76,56 @@ def run(
                     jobs[name] = _as_it_is(client, job, resumed)
         for model in models:
             if standing.trainings[model.name]["state"] == "succeeded" and model.name not in standing.audits:
-                standing.audits[model.name] = _posted(client.audit, model.audit)
+                found = audited_before.get(model.name)
+                standing.audits[model.name] = found or _posted(client.audit, model.audit)
         on_change(standing)
-        everything = [*standing.trainings.values(), *standing.audits.values()]
-        if all(job["state"] in _FINISHED for job in everything):
+        if _over(standing):
             break
         pause(_PAUSE_SECONDS)
-    failed = [job for job in everything if job["state"] != "succeeded"]
-    if failed:
-        detail = (failed[0]["problem"] or {}).get("detail", failed[0]["state"])
-        raise JobEnded(
-            f"{len(failed)} of {len(everything)} jobs did not succeed, such as {failed[0]['kind']} {failed[0]['id']}: "
-            f"{detail}"
+    return _findings(client, standing)
+
+
+def _over(standing: Standing) -> bool:
+    """Whether every training has ended, and the audit of every one that succeeded."""
+    return all(
+        standing.trainings[model.name]["state"] in _FINISHED
+        and (
+            standing.trainings[model.name]["state"] != "succeeded"
+            or standing.audits[model.name]["state"] in _FINISHED
         )
-    return [
-        _measured(client, model, standing.trainings[model.name], standing.audits[model.name])
-        for model in models
-    ]
+        for model in standing.models
+    )
 
 
 def _posted(post: Callable[..., Json], body: Json) -> Json:
+    # Whoever dies before the answer is there finds the job by its key.
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     return post(body, key=f"table1-{digest}")
 
 
 def _as_it_is(client: Client, job: Json, resumed: set[str]) -> Json:
-    """The job as it is now; one that did not succeed is resumed once."""
+    """The job as it is now; one that did not succeed is resumed once, if the service lets it."""
+    if job["state"] in _FINISHED and job["id"] in resumed:
+        return job
     job = client.job(job["id"])
-    if job["state"] in ("failed", "cancelled") and job["id"] not in resumed:
-        resumed.add(job["id"])
-        return client.resume(job["id"])
-    return job
+    if job["state"] not in ("failed", "cancelled") or job["id"] in resumed:
+        return job
+    try:
+        again = client.resume(job["id"])
+    except ServiceProblem as problem:
+        if problem.http_status >= 500:
+            raise
+        if problem.http_status != _QUEUE_FULL:
+            resumed.add(job["id"])
+            refused = f"{_why(job)}; it cannot be resumed: {problem.detail}"
+            return job | {"problem": (job["problem"] or {}) | {"detail": refused}}
+        return job | {"state": "queued"}
+    resumed.add(job["id"])
+    return again
+
+
+def _why(job: Json) -> str:
+    return str((job["problem"] or {}).get("detail", job["state"]))
 
 
 def _share(job: Json) -> float:
@@ -125,12 +135,25 @@ def _share(job: Json) -> float:
     return (progress["done"] or 0) / progress["total"] if progress["total"] else 0.0
 
 
-def _measured(client: Client, model: PlannedModel, training: Json, audit: Json) -> Measured:
-    by_cell: dict[str, dict[int, bool]] = {}
-    for outcome in client.outcomes(audit["id"]):
-        if outcome["problem"] is None:
-            right = outcome["predicted"] == outcome["label"]
-            by_cell.setdefault(outcome["cell"], {})[outcome["clip"]] = right
-    clips = sorted(set.intersection(*(set(found) for found in by_cell.values())))
-    right = {cell: np.array([found[clip] for clip in clips]) for cell, found in by_cell.items()}
-    return Measured(model, right, training, audit)
+def _findings(client: Client, standing: Standing) -> Findings:
+    complete = [
+        model
+        for model in standing.models
+        if standing.audits.get(model.name, {"state": None})["state"] == "succeeded"
+    ]
+    if not complete:
+        first = standing.failed[0]
+        raise JobEnded(
+            f"{len(standing.failed)} jobs did not succeed, such as {first['kind']} {first['id']}: {_why(first)}"
+        )
+    answers = [
+        Answers.of(
+            model,
+            client.outcomes(standing.audits[model.name]["id"]),
+            standing.trainings[model.name],
+            standing.audits[model.name],
+        )
+        for model in complete
+    ]
+    measured, left_out = aligned(answers)
+    return Findings(measured, left_out, standing.failed)

@@ -6,32 +6,51 @@ from multav.attacks.multav_l2 import MultavL2
 from multav.attacks.pgd_l2 import PgdL2
 from multav.geometry import InputGeometry
 from multav.reproduction.plan import Scale
+from multav.training.request import PAPER_GEOMETRY
 
 Json = dict[str, Any]
 
-_PAPER: Final = InputGeometry(frames=40, stride=1, short_side=112, height=112, width=112)
 _SMALL: Final = InputGeometry(
     frames=8, stride=1, short_side=40, height=40, width=40, mean=(0.45, 0.45, 0.45), std=(0.25, 0.25, 0.25)
 )
-_SIDE_SHARE: Final = _SMALL.height / _PAPER.height
+_SIDE_SHARE: Final = _SMALL.height / PAPER_GEOMETRY.height
 
 MEAN_VALUE: Final = 0.472
 """Mean pixel of the built-in training set, measured: what MultAV-linf may move a value by is that times 0.04."""
 
 
-def paper_scale(kinetics: str, train: str, test: str) -> Scale:
+def paper_scale(
+    kinetics: str,
+    train: str,
+    test: str,
+    *,
+    kinetics_sha256: str | None = None,
+    train_sha256: str | None = None,
+    test_sha256: str | None = None,
+) -> Scale:
     """The paper's recipe (paper-facts D and E) from the registered model `kinetics` on two registered datasets.
 
-    The checkpoint is chosen by accuracy under the training's attack on the test list, as the authors did.
+    The checkpoint is chosen by accuracy under the training's attack on the test list, as the authors did. With the
+    SHA-256s a plan is of just those weights and lists, whatever is registered under their names later.
     """
     return Scale(
         name="ucf101",
-        start={"model": kinetics, "head": "new", "geometry": _PAPER.model_dump()},
+        start={
+            "model": kinetics,
+            "model_sha256": kinetics_sha256,
+            "head": "new",
+            "geometry": PAPER_GEOMETRY.model_dump(),
+        },
         dataset=train,
         test_dataset=test,
-        training={"recipe": "paper", "validation": {"dataset": test, "clips": 3783}},
+        training={
+            "recipe": "paper",
+            "dataset_sha256": train_sha256,
+            "validation": {"dataset": test, "dataset_sha256": test_sha256, "clips": 3783},
+        },
         clean_training={"schedule": {"kind": "multistep", "milestones": [6]}},
-        audit={"recipe": "paper"},
+        audit={"recipe": "paper", "dataset_sha256": test_sha256},
+        audit_share=0.05,
     )
 
 
@@ -41,7 +60,7 @@ def small_scale(*, steps: int = 160, test_clips: int = 300) -> Scale:
     Regions take the share of a picture that the paper's take of 112x112, lengths the share of the paper's that belongs
     to so many values. AdamW with a one-cycle rate, the attack ramped over the first two fifths of the steps.
     """
-    values = _values(_SMALL) / _values(_PAPER)
+    values = _values(_SMALL) / _values(PAPER_GEOMETRY)
     size, width = round(30 * _SIDE_SHARE), round(10 * _SIDE_SHARE)
     pixels = round(100 * _SIDE_SHARE**2)
     rectangle, border, scattered = {"size": [size, size]}, {"width": width}, {"pixels": pixels}
@@ -74,6 +93,7 @@ def small_scale(*, steps: int = 160, test_clips: int = 300) -> Scale:
         },
         more_seeds=(2, 3),
         matched_epsilon=MEAN_VALUE * (1.04 - 1),
+        audit_share=0.25,
     )
 
 
