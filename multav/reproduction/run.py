@@ -6,7 +6,7 @@ The same command goes on where it was broken off: what is done is found again, w
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +17,7 @@ from multav.reproduction.measured import Answers, Findings, aligned
 from multav.reproduction.plan import PlannedModel
 
 _PAUSE_SECONDS: Final = 10.0
-"""Every look asks for each job that is not done, from cores that are wanted for training."""
+"""A look costs time of cores that are wanted for training."""
 _FINISHED: Final = ("succeeded", "failed", "cancelled")
 _QUEUE_FULL: Final = 429
 
@@ -62,22 +62,23 @@ def run(
     Jobs run side by side as the service has workers. One that fails is resumed once, and left out when that does not
     help. Raises `JobEnded` when nothing at all was measured, and `ServiceProblem`.
     """
-    earlier = earlier_jobs(client.jobs(kind="training"), {model.name: model.training for model in models})
-    trainings = {
-        model.name: earlier.get(model.name) or _posted(client.train, model.training) for model in models
-    }
-    standing = Standing(models, trainings, {})
-    audited_before = earlier_jobs(client.jobs(kind="audit"), {model.name: model.audit for model in models})
+    trainings = {model.name: model.training for model in models}
+    audits = {model.name: model.audit for model in models}
+    standing = Standing(models, earlier_jobs(client.jobs(kind="training"), trainings), {})
+    audited_before = earlier_jobs(client.jobs(kind="audit"), audits)
     resumed: set[str] = set()
     while True:
-        for jobs in (standing.trainings, standing.audits):
-            for name, job in jobs.items():
-                if job["state"] != "succeeded":
-                    jobs[name] = _as_it_is(client, job, resumed)
-        for model in models:
-            if standing.trainings[model.name]["state"] == "succeeded" and model.name not in standing.audits:
-                found = audited_before.get(model.name)
-                standing.audits[model.name] = found or _posted(client.audit, model.audit)
+        _post(client.train, trainings, standing.trainings)
+        for kind, jobs in (("training", standing.trainings), ("audit", standing.audits)):
+            changed = _as_they_are(client, kind, jobs.values(), resumed)
+            jobs |= {name: changed[job["id"]] for name, job in jobs.items() if job["id"] in changed}
+        trained = [name for name, job in standing.trainings.items() if job["state"] == "succeeded"]
+        standing.audits |= {
+            name: audited_before[name]
+            for name in trained
+            if name in audited_before and name not in standing.audits
+        }
+        _post(client.audit, {name: audits[name] for name in trained}, standing.audits)
         on_change(standing)
         if _over(standing):
             break
@@ -85,29 +86,54 @@ def run(
     return _findings(client, standing)
 
 
+def _post(post: Callable[..., Json], bodies: Mapping[str, Json], jobs: dict[str, Json]) -> None:
+    """Ask for what there is no job of yet, as far as the service's queue takes it."""
+    for name, body in bodies.items():
+        if name in jobs:
+            continue
+        # Whoever dies before the answer is there finds the job by its key.
+        digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+        try:
+            jobs[name] = post(body, key=f"table1-{digest}")
+        except ServiceProblem as problem:
+            if problem.http_status != _QUEUE_FULL:
+                raise
+            return
+
+
 def _over(standing: Standing) -> bool:
     """Whether every training has ended, and the audit of every one that succeeded."""
-    return all(
-        standing.trainings[model.name]["state"] in _FINISHED
-        and (
-            standing.trainings[model.name]["state"] != "succeeded"
-            or standing.audits[model.name]["state"] in _FINISHED
-        )
-        for model in standing.models
+    trainings, audits = standing.trainings, standing.audits
+    return len(trainings) == len(standing.models) and all(
+        job["state"] in _FINISHED
+        and (job["state"] != "succeeded" or (name in audits and audits[name]["state"] in _FINISHED))
+        for name, job in trainings.items()
     )
 
 
-def _posted(post: Callable[..., Json], body: Json) -> Json:
-    # Whoever dies before the answer is there finds the job by its key.
-    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-    return post(body, key=f"table1-{digest}")
+def _as_they_are(client: Client, kind: str, jobs: Iterable[Json], resumed: set[str]) -> dict[str, Json]:
+    """By id those jobs that may have changed, as they are now; what did not succeed is resumed once."""
+    asked = {job["id"] for job in jobs if not _settled(job, resumed)}
+    found: dict[str, Json] = {}
+    if not asked:
+        return found
+    # One list of many jobs is cheaper than many jobs.
+    for job in client.jobs(kind=kind):
+        if job["id"] in asked:
+            found[job["id"]] = _resumed(client, job, resumed)
+            if len(found) == len(asked):
+                return found
+    gone = min(asked - set(found))
+    raise JobEnded(f"{kind} {gone} is not there any more: the same command asks for it anew")
 
 
-def _as_it_is(client: Client, job: Json, resumed: set[str]) -> Json:
-    """The job as it is now; one that did not succeed is resumed once, if the service lets it."""
-    if job["state"] in _FINISHED and job["id"] in resumed:
-        return job
-    job = client.job(job["id"])
+def _settled(job: Json, resumed: set[str]) -> bool:
+    """Whether nothing is to be expected of the job any more."""
+    return job["state"] == "succeeded" or (job["state"] in _FINISHED and job["id"] in resumed)
+
+
+def _resumed(client: Client, job: Json, resumed: set[str]) -> Json:
+    """The job; one that did not succeed is resumed once, if the service lets it."""
     if job["state"] not in ("failed", "cancelled") or job["id"] in resumed:
         return job
     try:
@@ -115,11 +141,10 @@ def _as_it_is(client: Client, job: Json, resumed: set[str]) -> Json:
     except ServiceProblem as problem:
         if problem.http_status >= 500:
             raise
-        if problem.http_status != _QUEUE_FULL:
-            resumed.add(job["id"])
-            refused = f"{_why(job)}; it cannot be resumed: {problem.detail}"
-            return job | {"problem": (job["problem"] or {}) | {"detail": refused}}
-        return job | {"state": "queued"}
+        if problem.http_status == _QUEUE_FULL:
+            return job | {"state": "queued"}  # asked again with the next look
+        refused = f"{_why(job)}; it cannot be resumed: {problem.detail}"
+        again = job | {"problem": (job["problem"] or {}) | {"detail": refused}}
     resumed.add(job["id"])
     return again
 
