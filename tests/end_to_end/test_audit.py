@@ -176,6 +176,7 @@ def a_part_gave_way(stack: Any, job_id: str, attack_id: str) -> bool:
     return any(came <= at <= claimed for at in released)
 
 
+@pytest.mark.slow
 def test_an_audit_on_postgresql_by_two_workers(on_postgresql: Any, wait_for: Any) -> None:
     stack = on_postgresql
     job_id = stack.client.audit({**SMALL, "subset": {"count": 12}, "batch_size": 2, "minimum_epsilon": True})[

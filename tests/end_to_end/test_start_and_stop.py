@@ -24,6 +24,7 @@ def refused_start(stack: Any, *arguments: str) -> str:
     return outcome.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_gives_the_job_back_and_leaves_no_process(own_stack: Any, video: Path) -> None:
     own_stack.start()
     job_id = own_stack.post(video, steps=60)
@@ -55,6 +56,7 @@ def test_everything_killed_and_started_again_loses_nothing(own_stack: Any, video
     assert list((own_stack.folder / "data" / "work").iterdir()) == [], "a dead process's folder was left"
 
 
+@pytest.mark.slow
 def test_nothing_outlives_a_killed_supervisor(own_stack: Any, video: Path) -> None:
     own_stack.start()
     job_id = own_stack.post(video, steps=10_000)
