@@ -1,6 +1,8 @@
 """The paper's table from a service: run, found again, and at the paper's scale on a miniature of its dataset."""
 
 import json
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -15,6 +18,7 @@ from PIL import Image
 from models.architectures import build
 from models.checkpoints import save
 from models.pixel_classifier import PixelClassifier
+from multav.exit_codes import INTERRUPTED
 from multav.geometry import InputGeometry
 from multav.model_card import ModelCard
 from multav.reproduction.figures import figures
@@ -73,6 +77,49 @@ def test_the_table_is_made_and_found_again(stack: Any, video: Path, tmp_path: Pa
     for path in (first, second):
         with Image.open(path) as figure:
             assert min(figure.size) > 200
+
+
+def _alive(folder: Path) -> bool:
+    """Whether a process works on the data in `folder`."""
+    return any(str(folder) in " ".join(_environment(each)) for each in psutil.process_iter())
+
+
+def _environment(process: psutil.Process) -> list[str]:
+    try:
+        return [text for name, text in process.environ().items() if name == "MULTAV_DATA_DIR"]
+    except psutil.Error:
+        return []
+
+
+def _states(folder: Path, count: int) -> list[str]:
+    """Of the jobs in the folder's database, once there are so many."""
+    with sqlite3.connect(folder / "service" / "multav.db") as database:
+        found = [state for (state,) in database.execute("SELECT state FROM jobs")]
+    return found if len(found) >= count else []
+
+
+@pytest.mark.slow
+def test_no_service_is_left_behind_and_the_same_command_goes_on(tmp_path: Path, wait_for: Any) -> None:
+    options = ["--small", "--networks", "r18", "--columns", "linf", "--workers", "1", "--to", str(tmp_path)]
+    # Settings of another service, which is not to be touched.
+    environment = {**os.environ, "MULTAV_DATABASE_URL": "sqlite:////nowhere/multav.db"}
+    for end in (signal.SIGKILL, signal.SIGHUP):
+        with subprocess.Popen(
+            [sys.executable, "-c", _COMMAND, "reproduce", "table1", *options],
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+        ) as command:
+            assert command.stdout is not None
+            assert "models to train and audit" in command.stdout.readline()
+            assert _alive(tmp_path)
+            wait_for("ten jobs, one of which runs", lambda: "running" in _states(tmp_path, 10))
+            time.sleep(2)
+            command.send_signal(end)
+            command.stdout.read()
+            assert command.wait(90) == (-signal.SIGKILL if end == signal.SIGKILL else INTERRUPTED)
+        wait_for("the end of its service", lambda: not _alive(tmp_path))
+    assert len(_states(tmp_path, 10)) == 10, "nothing was asked for twice"
 
 
 @pytest.mark.slow
