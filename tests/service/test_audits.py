@@ -181,6 +181,8 @@ def test_outcomes_are_read_while_the_audit_runs(service: Any) -> None:
         claim = jobs.claim(session, job["id"], "planner", 60)
         assert claim is not None
         pieces = [Part("audit-clips", {})]
+        videos = [outcomes.AuditClip(3 - clip, clip, f"{clip}.avi", 0, f"g{clip // 2}") for clip in range(4)]
+        outcomes.plan_clips(session, job["id"], videos)
         jobs.split(session, claim, pieces, total=8, unit="outcomes", max_attempts=1)
         part = jobs.claim_part(session, "w", 60)
         assert part is not None
@@ -192,6 +194,7 @@ def test_outcomes_are_read_while_the_audit_runs(service: Any) -> None:
     links = service.client.get(f"/v1/jobs/{job['id']}").json()["links"]
     page = service.client.get(links["outcomes"], params={"limit": 2}).json()
     assert [item["clip"] for item in page["items"]] == [0, 1]
+    assert [(item["video"], item["group"]) for item in page["items"]] == [("0.avi", "g0"), ("1.avi", "g0")]
     page = service.client.get(links["outcomes"], params={"limit": 2, "cursor": page["next_cursor"]}).json()
     assert [item["clip"] for item in page["items"]] == [2]
     assert page["next_cursor"], "more may come"
