@@ -13,6 +13,7 @@ from models.architecture_names import ARCHITECTURE_NAMES
 from multav.audits.request import Subset
 from multav.errors import Conflict, FieldError, InvalidSpec
 from multav.geometry import InputGeometry
+from multav.given_geometry import GivenGeometry
 from multav.training.audit_after import audited_on, why_no_audit
 from multav.training.estimate import TrainingEstimate, estimate
 from multav.training.request import PAPER_GEOMETRY, Mixture, TrainingRequest
@@ -119,7 +120,7 @@ def _checked(session: Session, context: Context, asked: TrainingRequest) -> _Che
     pinned_start = {
         "model": None if start is None else start.name,
         "model_sha256": None if start is None else start.sha256,
-        "geometry": geometry,
+        "geometry": GivenGeometry.of(geometry),
         "head": _head(asked, start, dataset.name, classes),
     }
     pinned_validation = {"dataset_sha256": None if validation is None else validation.sha256}
@@ -208,15 +209,14 @@ def _refuse_wrong_arguments(asked: TrainingRequest, start: RegisteredModel | Non
 
 
 def _geometry(asked: TrainingRequest, start: RegisteredModel | None) -> InputGeometry:
-    """What the network sees; where only sizes are given, a model's weights keep the mean and deviation they know."""
-    given = asked.start.geometry
-    if start is None:
-        return given or PAPER_GEOMETRY
-    before = start.card.geometry
-    if given is None:
-        return before
-    left_out = {"mean", "std"} - given.model_fields_set
-    return given.model_copy(update={name: getattr(before, name) for name in left_out})
+    """What the network sees: what is given, and beyond that what the model saw, or the paper's networks.
+
+    Raises `InvalidSpec` where that does not fit together.
+    """
+    try:
+        return asked.start.geometry_on(PAPER_GEOMETRY if start is None else start.card.geometry)
+    except ValueError as error:
+        raise InvalidSpec.at("/start/geometry", str(error)) from error
 
 
 def _validation(
