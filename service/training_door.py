@@ -25,7 +25,8 @@ from service.machine import most_devices
 from service.named_things import named_dataset, named_model, videos_in, videos_per_class
 from service.new_job import new_job
 from service.once import Accepted, Once
-from store import idempotency, jobs, models, speeds
+from service.training_speed import training_speed
+from store import idempotency, jobs, models
 from store.datasets import RegisteredDataset
 from store.models import RegisteredModel
 from store.workers import Worker
@@ -42,6 +43,7 @@ class _Checked:
     request: TrainingRequest
     start: RegisteredModel | None
     geometry: InputGeometry
+    classes: int
     train_clips: int
     validation_clips: int
     remarks: tuple[str, ...]
@@ -74,10 +76,8 @@ def estimate_training(context: Context, body: Any) -> TrainingEstimate:
     with context.database.read() as session:
         found = _checked(session, context, asked)
         _refuse_taken(session, str(found.request.name))
-        speed = (
-            None
-            if found.start is None
-            else speeds.seconds_of(session, found.start.sha256, found.request.precision)
+        speed = training_speed(
+            session, found.request, found.start, classes=found.classes, geometry=found.geometry
         )
         alive = len(alive_workers(session))
     return estimate(
@@ -86,9 +86,9 @@ def estimate_training(context: Context, body: Any) -> TrainingEstimate:
         validation_clips=found.validation_clips,
         geometry=found.geometry,
         parameters=None if found.start is None else found.start.card.parameters,
-        speed=speed,
+        speed=speed.measured,
         workers=alive,
-        remarks=found.remarks,
+        remarks=found.remarks if speed.remark is None else (*found.remarks, speed.remark),
     )
 
 
@@ -136,6 +136,7 @@ def _checked(session: Session, context: Context, asked: TrainingRequest) -> _Che
         request,
         start,
         geometry,
+        len(classes),
         train_clips,
         min(validation_clips, asked.validation.clips),
         (why_no_audit(request),) if request.audit and audited_on(request) is None else (),
