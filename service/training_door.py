@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from models.architecture_arguments import wrong_arguments
 from models.architecture_names import ARCHITECTURE_NAMES
 from multav.audits.request import Subset
-from multav.errors import Conflict, FieldError, InvalidSpec
+from multav.errors import Conflict, FieldError, InvalidSpec, NotFound
 from multav.geometry import InputGeometry
 from multav.given_geometry import GivenGeometry
 from multav.training.audit_after import audited_on, why_no_audit
@@ -26,7 +26,7 @@ from service.named_things import named_dataset, named_model, videos_in, videos_p
 from service.new_job import new_job
 from service.once import Accepted, Once
 from service.training_speed import training_speed
-from store import idempotency, jobs, models
+from store import datasets, idempotency, jobs, models
 from store.datasets import RegisteredDataset
 from store.models import RegisteredModel
 from store.workers import Worker
@@ -139,7 +139,7 @@ def _checked(session: Session, context: Context, asked: TrainingRequest) -> _Che
         len(classes),
         train_clips,
         min(validation_clips, asked.validation.clips),
-        (why_no_audit(request),) if request.audit and audited_on(request) is None else (),
+        _no_audit(session, request, classes),
     )
 
 
@@ -264,6 +264,18 @@ def _head(
             "head new",
         )
     return "new"
+
+
+def _no_audit(session: Session, request: TrainingRequest, classes: Collection[str]) -> tuple[str, ...]:
+    """Why the model is not going to be audited though it should be, as far as that is known now."""
+    name = audited_on(request)
+    if name is None:
+        return ()
+    try:
+        why = why_no_audit(name, datasets.get(session, name).classes, classes)
+    except NotFound as error:
+        why = f"no audit: {error.detail}"
+    return () if why is None else (why,)
 
 
 def _made_up(session: Session, asked: TrainingRequest, start: RegisteredModel | None) -> str:
