@@ -176,7 +176,9 @@ class TrainingRequest(_Part):
     clean_fraction: Annotated[float, Field(strict=True, ge=0, lt=1)] = Field(
         0.0, description="share of each batch that stays clean"
     )
-    beta: Annotated[float, Field(strict=True, gt=0, le=1000)] = Field(6.0, description="of trades")
+    beta: Annotated[float, Field(strict=True, gt=0, le=1000)] = Field(
+        6.0, description="of trades, what the distance of the two answers counts beside the clean loss"
+    )
     crafting: Literal["divergence", "loss"] = Field(
         "divergence",
         description="of trades, what its attack climbs: divergence: how far the answer is from the clean one, from a "
