@@ -34,7 +34,7 @@ def beginning(
     if start.head == "keep" and not same:
         raise InvalidSpec.at("/start/head", "the dataset knows other classes than the model: take a new head")
     card = _card(
-        before.architecture, before.arguments | start.arguments, classes, start.geometry or before.geometry
+        before.architecture, before.arguments | start.arguments, classes, start.geometry_on(before.geometry)
     )
     made = _drawn_as(card, seed)
     fresh, tensors = made.backbone.state_dict(), dict(registered.backbone.state_dict())
@@ -69,7 +69,7 @@ def _drawn(start: Start, classes: tuple[str, ...], seed: int) -> PixelClassifier
     if start.architecture is None:
         raise InvalidSpec.at("/start", "names neither a model nor an architecture")
     return _drawn_as(
-        _card(start.architecture, start.arguments, classes, start.geometry or PAPER_GEOMETRY), seed
+        _card(start.architecture, start.arguments, classes, start.geometry_on(PAPER_GEOMETRY)), seed
     )
 
 

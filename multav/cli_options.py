@@ -4,6 +4,7 @@ import argparse
 import os
 from importlib.metadata import version
 from pathlib import Path
+from textwrap import fill
 from typing import Any, get_args
 
 from multav.attack_request import AttackRequest
@@ -36,6 +37,8 @@ The service must run (`make up`, or `python -m service`); --server says where.
 {exit_codes({3: "not fooled, or not robust"})}
 """
 _PORT_VARIABLE = "MULTAV_PORT"
+# Of help that is printed as it stands, for the sake of its examples.
+_HELP_WIDTH = 110
 
 
 def parser() -> argparse.ArgumentParser:
@@ -146,7 +149,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _command(commands: Any, name: str, text: str, description: str) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(
-        name, help=text, description=description, epilog=exit_codes()
+        name, help=text, description=fill(description, _HELP_WIDTH), epilog=exit_codes()
     )
     # Where it is not given again, the one before the subcommand counts.
     _add_server(command, default=argparse.SUPPRESS)

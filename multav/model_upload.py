@@ -17,18 +17,10 @@ from pydantic import (
 
 from multav.attacks.catalogue import in_words
 from multav.errors import InvalidSpec
+from multav.given_geometry import GivenGeometry
 from multav.model_card import ClassName, distinct
 from multav.names import NAME, NAME_IN_WORDS, VERSION
 from multav.validation import field_errors, near
-
-Triple = Annotated[
-    tuple[
-        Annotated[float, Field(allow_inf_nan=False)],
-        Annotated[float, Field(allow_inf_nan=False)],
-        Annotated[float, Field(allow_inf_nan=False)],
-    ],
-    Field(description="red, green, blue, for pixels in [0, 1]"),
-]
 
 KnownClasses = Literal["ucf101", "hmdb51", "kinetics400", "numbered"]
 Classes = Annotated[
@@ -37,31 +29,6 @@ Classes = Annotated[
     Discriminator(lambda value: "known list" if isinstance(value, str) else "names"),
 ]
 _UNION_TAGS: Final = frozenset({"known list", "names"})
-
-
-class UploadedGeometry(BaseModel):
-    """What the model expects of its clips, as far as the user says it; see `multav.geometry.InputGeometry`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    frames: Annotated[int, Field(strict=True, ge=1, le=1024)] | None = None
-    stride: Annotated[int, Field(strict=True, ge=1, le=256)] | None = None
-    short_side: Annotated[int, Field(strict=True, ge=1, le=4096)] | None = None
-    height: Annotated[int, Field(strict=True, ge=1, le=4096)] | None = None
-    width: Annotated[int, Field(strict=True, ge=1, le=4096)] | None = None
-    mean: Triple | None = None
-    std: Triple | None = None
-
-    @field_validator("std")
-    @classmethod
-    def _positive(cls, std: tuple[float, float, float] | None) -> tuple[float, float, float] | None:
-        if std is not None and min(std) <= 0:
-            raise ValueError("must be positive in every channel")
-        return std
-
-    def given(self) -> dict[str, Any]:
-        """The fields that the user gave."""
-        return self.model_dump(exclude_none=True)
 
 
 class ModelUpload(BaseModel):
@@ -90,8 +57,8 @@ class ModelUpload(BaseModel):
         description="class names in the order of the logits, or a known list, or numbered (class 0, class 1, ...); "
         "null: the card's, or the known list of so many classes",
     )
-    geometry: UploadedGeometry = Field(
-        default_factory=UploadedGeometry,
+    geometry: GivenGeometry = Field(
+        default_factory=GivenGeometry,
         description="what the model expects of its clips, as far as you say it",
     )
     description: Annotated[str, Field(strict=True, max_length=10_000)] | None = None
@@ -120,7 +87,7 @@ class ModelUpload(BaseModel):
         try:
             return cls.model_validate(body)
         except ValidationError as error:
-            names = (*cls.model_fields, *UploadedGeometry.model_fields)
+            names = (*cls.model_fields, *GivenGeometry.model_fields)
             errors = field_errors(error, tags=_UNION_TAGS, hint=partial(near, names=names))
             raise InvalidSpec(
                 f"the model's specification is not valid: {in_words(errors)}", errors=errors

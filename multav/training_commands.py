@@ -20,14 +20,19 @@ _FEW: Final = 10
 
 
 def run_train(client: Client, options: argparse.Namespace, console: Console) -> int:
-    """Do what the options say; the exit code."""
+    """Do what the options say; the exit code. Raises `OSError` and `ValueError` for options that cannot be followed."""
+    follows = options.wait or options.to is not None
+    if options.dry_run and follows:
+        raise ValueError(
+            "--dry-run starts no training: there is nothing to follow with --wait, or to fetch with --to"
+        )
     spec = training_spec(options)
     if options.dry_run:
         show_training_estimate(client.estimate_training(spec), console)
         return 0
     job = client.train(spec)
     console.print(f"training {job['id']}, model {job['spec']['name']}", markup=False)
-    if not options.wait:
+    if not follows:
         console.print(
             f"`multav wait {job['id']}` follows it, `multav pause {job['id']}` lets it rest, `multav cancel "
             f"{job['id']}` ends it",
@@ -75,7 +80,7 @@ def show_training_estimate(cost: Json, console: Console) -> None:
     rows = {
         "videos": f"{cost['train_clips']} to train on, {cost['validation_clips']} to look at",
         "steps": f"{cost['steps']:,}, {cost['steps_per_epoch']:,} to an epoch; {cost['looks']} looks",
-        "gradients at most": f"{cost['gradients']:,}",
+        "gradients at most": f"{cost['gradients']:,}, and {cost['predictions']:,} predictions",
         "time at most": f"{seconds}; {cost['workers']} {'worker is' if cost['workers'] == 1 else 'workers are'} there",
         "memory": f"about {in_bytes(cost['memory_bytes'])}, in pieces if there is less",
     }

@@ -5,7 +5,7 @@ Each refusal is an `InvalidSpec` that points at the field (`pointer`) that names
 
 from sqlalchemy.orm import Session
 
-from multav.audits.request import Subset
+from multav.audits.request import AuditSubset, Subset
 from multav.errors import InvalidSpec, NotFound
 from store import datasets, models
 from store.datasets import RegisteredDataset
@@ -62,6 +62,11 @@ def videos_per_class(dataset: RegisteredDataset, subset: Subset) -> dict[str, in
 def videos_in(dataset: RegisteredDataset, subset: Subset) -> int:
     """How many videos the subset holds. Raises `InvalidSpec` for none, and for more than are there."""
     there = sum(videos_per_class(dataset, subset).values())
+    if isinstance(subset, AuditSubset) and subset.videos is not None:
+        # Whether the dataset has them is seen where its listing is.
+        if len(subset.videos) > there:
+            raise InvalidSpec.at("/subset/videos", f"{len(subset.videos)} are named and {there} are there")
+        return len(subset.videos)
     if subset.count is None:
         return there
     if subset.count > there:

@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 from models.architecture_arguments import wrong_arguments
 from models.architecture_names import ARCHITECTURE_NAMES
 from multav.audits.request import Subset
-from multav.errors import Conflict, FieldError, InvalidSpec
+from multav.errors import Conflict, FieldError, InvalidSpec, NotFound
 from multav.geometry import InputGeometry
+from multav.given_geometry import GivenGeometry
 from multav.training.audit_after import audited_on, why_no_audit
 from multav.training.estimate import TrainingEstimate, estimate
 from multav.training.request import PAPER_GEOMETRY, Mixture, TrainingRequest
@@ -24,7 +25,8 @@ from service.machine import most_devices
 from service.named_things import named_dataset, named_model, videos_in, videos_per_class
 from service.new_job import new_job
 from service.once import Accepted, Once
-from store import idempotency, jobs, models, speeds
+from service.training_speed import training_speed
+from store import datasets, idempotency, jobs, models
 from store.datasets import RegisteredDataset
 from store.models import RegisteredModel
 from store.workers import Worker
@@ -41,6 +43,7 @@ class _Checked:
     request: TrainingRequest
     start: RegisteredModel | None
     geometry: InputGeometry
+    classes: int
     train_clips: int
     validation_clips: int
     remarks: tuple[str, ...]
@@ -73,10 +76,8 @@ def estimate_training(context: Context, body: Any) -> TrainingEstimate:
     with context.database.read() as session:
         found = _checked(session, context, asked)
         _refuse_taken(session, str(found.request.name))
-        speed = (
-            None
-            if found.start is None
-            else speeds.seconds_of(session, found.start.sha256, found.request.precision)
+        speed = training_speed(
+            session, found.request, found.start, classes=found.classes, geometry=found.geometry
         )
         alive = len(alive_workers(session))
     return estimate(
@@ -85,9 +86,9 @@ def estimate_training(context: Context, body: Any) -> TrainingEstimate:
         validation_clips=found.validation_clips,
         geometry=found.geometry,
         parameters=None if found.start is None else found.start.card.parameters,
-        speed=speed,
+        speed=speed.measured,
         workers=alive,
-        remarks=found.remarks,
+        remarks=found.remarks if speed.remark is None else (*found.remarks, speed.remark),
     )
 
 
@@ -119,7 +120,7 @@ def _checked(session: Session, context: Context, asked: TrainingRequest) -> _Che
     pinned_start = {
         "model": None if start is None else start.name,
         "model_sha256": None if start is None else start.sha256,
-        "geometry": geometry,
+        "geometry": GivenGeometry.of(geometry),
         "head": _head(asked, start, dataset.name, classes),
     }
     pinned_validation = {"dataset_sha256": None if validation is None else validation.sha256}
@@ -135,9 +136,10 @@ def _checked(session: Session, context: Context, asked: TrainingRequest) -> _Che
         request,
         start,
         geometry,
+        len(classes),
         train_clips,
         min(validation_clips, asked.validation.clips),
-        (why_no_audit(request),) if request.audit and audited_on(request) is None else (),
+        _no_audit(session, request, classes),
     )
 
 
@@ -208,15 +210,14 @@ def _refuse_wrong_arguments(asked: TrainingRequest, start: RegisteredModel | Non
 
 
 def _geometry(asked: TrainingRequest, start: RegisteredModel | None) -> InputGeometry:
-    """What the network sees; where only sizes are given, a model's weights keep the mean and deviation they know."""
-    given = asked.start.geometry
-    if start is None:
-        return given or PAPER_GEOMETRY
-    before = start.card.geometry
-    if given is None:
-        return before
-    left_out = {"mean", "std"} - given.model_fields_set
-    return given.model_copy(update={name: getattr(before, name) for name in left_out})
+    """What the network sees: what is given, and beyond that what the model saw, or the paper's networks.
+
+    Raises `InvalidSpec` where that does not fit together.
+    """
+    try:
+        return asked.start.geometry_on(PAPER_GEOMETRY if start is None else start.card.geometry)
+    except ValueError as error:
+        raise InvalidSpec.at("/start/geometry", str(error)) from error
 
 
 def _validation(
@@ -263,6 +264,18 @@ def _head(
             "head new",
         )
     return "new"
+
+
+def _no_audit(session: Session, request: TrainingRequest, classes: Collection[str]) -> tuple[str, ...]:
+    """Why the model is not going to be audited though it should be, as far as that is known now."""
+    name = audited_on(request)
+    if name is None:
+        return ()
+    try:
+        why = why_no_audit(name, datasets.get(session, name).classes, classes)
+    except NotFound as error:
+        why = f"no audit: {error.detail}"
+    return () if why is None else (why,)
 
 
 def _made_up(session: Session, asked: TrainingRequest, start: RegisteredModel | None) -> str:

@@ -6,6 +6,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from multav.attacks.cost import GRADIENTS_OF_A_PREDICTION
 from multav.audits.check_costs import most_gradients, most_predictions
 from multav.audits.minimum import HALVINGS
 from multav.audits.request import AuditRequest
@@ -13,8 +14,6 @@ from multav.geometry import InputGeometry
 
 # Bytes kept for the gradient of a clip, for each of its values: measured on a 3D ResNet-18 in float32.
 _KEPT_PER_VALUE: Final = 400
-# A gradient by the clip is a pass forward and one back: of the shipped model 48 ms of 81 ms on a CPU, in float32.
-_GRADIENTS_OF_A_PREDICTION: Final = 0.6
 
 
 class ModelCost(BaseModel):
@@ -96,7 +95,7 @@ def estimate(
                 predictions=predictions,
                 seconds=None
                 if seconds is None
-                else (gradients + _GRADIENTS_OF_A_PREDICTION * predictions) * seconds,
+                else (gradients + GRADIENTS_OF_A_PREDICTION * predictions) * seconds,
                 measured_on=device,
                 memory_bytes=(parameters[name] or 0) * 4 + request.batch_size * values * _KEPT_PER_VALUE,
             )

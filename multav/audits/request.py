@@ -26,6 +26,9 @@ Grid = Annotated[tuple[Annotated[float, Field(strict=True)], ...], Field(max_len
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 MOST_CELLS: Final = 256
+MOST_NAMED_VIDEOS: Final = 10_000
+Names = Annotated[tuple[StrictStr, ...], Field(min_length=1, max_length=MOST_NAMED_VIDEOS)]
+
 PRIORITIES: Final = {"high": 0, "normal": 1, "low": 2}
 """By name, as the store sorts them."""
 
@@ -55,6 +58,24 @@ class Subset(BaseModel):
     def _one_size(self) -> Self:
         if self.count is not None and self.per_class is not None:
             raise ValueError("count and per_class each say how many videos: give one of them")
+        return self
+
+
+class AuditSubset(Subset):
+    """The same, or videos one by one: what a training sets aside has no other name."""
+
+    videos: Names | None = Field(
+        None, description="these videos, by the names that outcomes call them by, and nothing else; null: all"
+    )
+
+    @model_validator(mode="after")
+    def _named_alone(self) -> Self:
+        if self.videos is None:
+            return self
+        if (self.count, self.per_class, self.classes) != (None, None, None):
+            raise ValueError("videos names each: leave count, per_class and classes out")
+        if len(set(self.videos)) < len(self.videos):
+            raise ValueError("a video is named twice: name each once")
         return self
 
 
@@ -103,7 +124,7 @@ class AuditRequest(BaseModel):
     epsilons: dict[str, Grid] = Field(
         default_factory=dict, description='bounds by kind, as {"multav-linf": [1.01, 1.02, 1.04]}'
     )
-    subset: Subset = Field(default_factory=Subset, description="which videos")
+    subset: AuditSubset = Field(default_factory=AuditSubset, description="which videos")
     recipe: Literal["model", "paper", "hara"] = Field(
         "model",
         description="how a video becomes clips: one clip in the middle as the model's own geometry has it; the paper's "

@@ -43,28 +43,34 @@ def subset(
     count: int | None = None,
     per_class: int | None = None,
     classes: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
     seed: int = 0,
 ) -> tuple[ListedVideo, ...]:
-    """The videos of `classes` (all if None), or a stratified draw of `count`, or `per_class` of each class.
+    """The videos of `classes` that have those `names` (all if None), or of them a stratified draw of `count`, or
+    `per_class` of each class.
 
     The draw depends on the listing and `seed` alone. Videos come in an order in which every beginning is stratified as
-    well as it can be, so that an audit's first results speak for the whole. Raises `ValueError` for a class that is
-    not in the listing.
+    well as it can be, so that an audit's first results speak for the whole. Raises `ValueError` for a class or a name
+    that is not in the listing.
     """
     unknown = sorted(set(classes or ()) - set(listing.classes))
     if unknown:
         raise ValueError(f"the dataset has no class {', '.join(map(repr, unknown))}")
+    kept = None if names is None else set(names)
+    strangers = sorted((kept or set()) - {video.name for video in listing.videos})
+    if strangers:
+        raise ValueError(f"the dataset has no video {', '.join(map(repr, strangers[:8]))}")
     wanted = None if classes is None else {listing.classes.index(name) for name in classes}
     by_class: dict[int, list[ListedVideo]] = defaultdict(list)
     for video in listing.videos:
-        if wanted is None or video.label in wanted:
+        if (wanted is None or video.label in wanted) and (kept is None or video.name in kept):
             by_class[video.label].append(video)
     places: list[tuple[float, int, ListedVideo]] = []
     for label, videos in sorted(by_class.items()):
         shuffled = sorted(videos, key=lambda video: video.index)
         random.Random(f"{seed}:{label}").shuffle(shuffled)
-        kept = shuffled if per_class is None else shuffled[:per_class]
+        drawn = shuffled if per_class is None else shuffled[:per_class]
         # Each class is spread evenly over the whole; so a beginning holds every class's share.
-        places += [((number + 0.5) / len(kept), label, video) for number, video in enumerate(kept)]
+        places += [((number + 0.5) / len(drawn), label, video) for number, video in enumerate(drawn)]
     ordered = [video for _, _, video in sorted(places, key=lambda place: place[:2])]
     return tuple(ordered if count is None else ordered[:count])

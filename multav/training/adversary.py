@@ -8,17 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from multav.attacks.budget import with_budget, with_fields
+from multav.attacks.budget import with_budget
 from multav.attacks.catalogue import AnyAttack
 from multav.audits.logits import logits_of
 from multav.clip_attack import craft
 from multav.losses import divergence
 from multav.training.batch_part import BatchPart
+from multav.training.crafting_attacks import crafting_attacks
 from multav.training.draws import first_sample, generator_of
 from multav.training.request import Mixture, TrainingRequest
 
-# What fast training steps, in bounds: its authors found 1.25 best (Wong, Rice & Kolter, 2020).
-_FAST_STEP = 1.25
 # A bound of nothing is no bound.
 _SMALLEST_BUDGET = 1e-3
 
@@ -109,34 +108,9 @@ class Adversary:
 
     @cached_property
     def _attacks(self) -> tuple[AnyAttack, ...]:
-        if self.request.method == "fast":
-            return tuple(_single_step(attack) for attack in self.request.attacks)
-        if self.request.crafts_by_divergence:
-            return tuple(_from_anywhere(attack) for attack in self.request.attacks)
-        return self.request.attacks
+        return crafting_attacks(self.request)
 
 
 def _answers(model: nn.Module, clips: Tensor) -> Tensor:
     """What the model says of clean clips, as log-probabilities (B, classes)."""
     return logits_of(model, clips).float().log_softmax(1)
-
-
-def _from_anywhere(attack: AnyAttack) -> AnyAttack:
-    """From a random start, as the divergence has no slope at the clean clip, and with no class to leave for.
-
-    The authors of TRADES start from 0.001 of Gaussian noise, which is none where values near 0 are multiplied.
-    """
-    no_class = {
-        "loss": "cross-entropy",
-        "target_classes": type(attack).model_fields["target_classes"].default,
-    }
-    return with_fields(attack, random_start=True, **no_class)
-
-
-def _single_step(attack: AnyAttack) -> AnyAttack:
-    """One step of `_FAST_STEP` bounds from a random start."""
-    linf = attack.ball.name == "linf"
-    whole = attack.epsilon if linf else attack.rule.radius(attack.epsilon)
-    most = 1.0 if linf and attack.rule.name == "additive" else 1e6
-    step_size = min(attack.rule.part(whole, _FAST_STEP), most)
-    return with_fields(attack, steps=1, restarts=1, random_start=True, step_size=step_size)

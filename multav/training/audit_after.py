@@ -1,8 +1,10 @@
 """The audit of a model that a training made. Torch-free."""
 
+from collections.abc import Collection, Iterable, Sequence
+
 from multav.attacks.multav_linf import MultavLinf
 from multav.audits.cells import cells
-from multav.audits.request import AuditRequest, Subset
+from multav.audits.request import MOST_NAMED_VIDEOS, AuditRequest, AuditSubset
 from multav.training.request import TrainingRequest
 
 _HELD_OUT = {"camera-motion-train": "camera-motion"}
@@ -10,35 +12,55 @@ _HELD_OUT = {"camera-motion-train": "camera-motion"}
 
 
 def audited_on(request: TrainingRequest) -> str | None:
-    """Name of the dataset that the finished model is audited on; None where there is none that was not trained on.
+    """Name of the dataset that the finished model is audited on; None where it is not to be audited.
 
-    A share of the training videos has no name that an audit could call it by.
+    It is that of the training itself where its validation clips are videos of it that were set aside.
     """
     if not request.audit:
         return None
-    return request.validation.dataset or _HELD_OUT.get(request.dataset)
+    return request.validation.dataset or _HELD_OUT.get(request.dataset, request.dataset)
 
 
 def audit_request(
-    request: TrainingRequest, *, model: str, sha256: str, dataset: str, dataset_sha256: str, videos: int
+    request: TrainingRequest,
+    *,
+    model: str,
+    sha256: str,
+    dataset: str,
+    dataset_sha256: str,
+    videos: int,
+    looked_at: Sequence[str],
 ) -> AuditRequest:
-    """The audit of the model, against what it was trained on, on `dataset` with so many `videos`."""
+    """The audit of the model, against what it was trained on, on `dataset` with so many `videos`.
+
+    Of the training's own dataset only the videos that were `looked_at` to choose the checkpoint, by name.
+    """
     attacks = {cell.name: cell.attack for cell in cells(request.validation_attacks or (MultavLinf(),))}
+    if dataset == request.dataset:
+        subset = AuditSubset(videos=tuple(looked_at[:MOST_NAMED_VIDEOS]))
+    else:
+        subset = AuditSubset(count=min(request.validation.clips, videos))
     return AuditRequest(
         models=(model,),
         model_sha256={model: sha256},
         dataset=dataset,
         dataset_sha256=dataset_sha256,
         attacks=tuple(attacks.values()),
-        subset=Subset(count=min(request.validation.clips, videos)),
+        subset=subset,
         recipe=request.recipe,
         precision=request.precision,
     ).spelled_out()
 
 
-def why_no_audit(request: TrainingRequest) -> str:
-    """Why a model that should be audited is not, and what to do, in words."""
+def why_no_audit(dataset: str, shown: Iterable[str], known: Collection[str]) -> str | None:
+    """Why a model of the classes `known` is not audited on `dataset`, which has those that are `shown`, and what to do.
+
+    None where it is.
+    """
+    beyond = sorted(set(shown) - set(known))
+    if not beyond:
+        return None
     return (
-        f"no audit: the validation clips are videos of {request.dataset} that were set aside, which no audit can name; "
-        "name a validation dataset of the same classes, or audit the model yourself (POST /v1/audits)"
+        f"no audit: dataset {dataset} shows {len(beyond)} classes that the model is not trained for, such as "
+        f"{beyond[0]!r}; register one of the same classes and audit the model there (POST /v1/audits)"
     )

@@ -4,9 +4,12 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from multav.attacks.cost import Cost, cost_of
 from multav.geometry import InputGeometry
+from multav.training.crafting_attacks import crafting_attacks
 from multav.training.length import Length
 from multav.training.request import Mixture, TrainingRequest
+from multav.training.videos import compared_with
 
 TRAINING_PASS: Final = 1.5
 """What a gradient by weights and clips costs, in gradients by the clips alone."""
@@ -14,12 +17,10 @@ TRAINING_PASS: Final = 1.5
 _KEPT_PER_VALUE: Final = 400
 # Weights, their gradients, and what optimisers remember of them.
 _COPIES: Final = {"sgd": 3, "adamw": 4}
-# Training clips that a look goes through beside the validation clips.
-_ALSO_LOOKED_AT: Final = 200
 
 
 class TrainingEstimate(BaseModel):
-    """What a training is going to cost at most. Seconds are None where the speed of its network was never measured."""
+    """What a training is going to cost at most. Seconds are None where no speed is known to tell them by."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,8 +32,12 @@ class TrainingEstimate(BaseModel):
     gradients: int = Field(
         description="gradient evaluations of a clip at most: those of attacks, of training passes and of looks"
     )
+    predictions: int = Field(
+        description="predictions of a clip at most, without a gradient: of looks, and of what attacks end with"
+    )
     seconds: float | None = Field(
-        description="of one worker, by the speed that was measured last; devices share the work evenly"
+        description="by the speed that was measured last, or by one that is scaled from it, as a remark says then; "
+        "GPUs share the work evenly, and hosts do; devices that are cores of one host share what was measured"
     )
     measured_on: str | None = Field(description="kind of device that the speed was measured on")
     memory_bytes: int = Field(
@@ -55,27 +60,27 @@ def estimate(
 ) -> TrainingEstimate:
     """The cost of `request`, whose network has so many `parameters` (None: not known) and sees clips of `geometry`.
 
-    `speed`: device and seconds of one gradient of one clip, as measured last.
+    `speed`: kind of device, and seconds of one gradient of one clip on it; None: not known. `remarks` come first.
     """
     length = Length.of(request, train_clips)
     looks = -(-length.steps // length.look_every)
-    attacking, passes = _of_a_clip(request)
-    looked_at = validation_clips + min(train_clips, _ALSO_LOOKED_AT)
-    looking = looks * looked_at * sum(attack.most_steps for attack in request.validation_attacks)
-    crafted = length.steps * length.batch * attacking + looking
-    trained = length.steps * length.batch * passes
+    looked_at = validation_clips + compared_with(validation_clips, train_clips)
+    attacked = length.batch - round(request.clean_fraction * length.batch)
+    crafting = _crafting(request, geometry) * (length.steps * attacked)
+    asked = crafting + _look(request, geometry) * (looks * looked_at)
+    passes = length.steps * length.batch * (2 if request.method == "trades" else 1)
     device, seconds = (None, None) if speed is None else speed
     said = list(remarks)
     smaller = length.remark(request)
     if smaller is not None:
         said.append(smaller)
-    if seconds is None:
-        said.append("the speed of this network was never measured here, so the time is not known")
     if parameters is None:
         said.append("the size of the network is not known: memory counts its activations alone")
     if workers == 0:
         said.append("no worker gives a sign of life: the training would wait for one")
     values = 3 * geometry.frames * geometry.height * geometry.width
+    # The speed of a processor is that of all its cores.
+    at_once = request.hosts if device == "cpu" else request.devices
     copies = _COPIES[request.optimiser.kind] + (request.average is not None)
     return TrainingEstimate(
         train_clips=train_clips,
@@ -83,8 +88,11 @@ def estimate(
         steps=length.steps,
         steps_per_epoch=length.steps_per_epoch,
         looks=looks,
-        gradients=round(crafted + trained),
-        seconds=None if seconds is None else seconds * (crafted + TRAINING_PASS * trained) / request.devices,
+        gradients=round(asked.gradients + passes),
+        predictions=round(asked.predictions),
+        seconds=None
+        if seconds is None
+        else seconds * (asked.in_gradients + TRAINING_PASS * passes) / at_once,
         measured_on=device,
         memory_bytes=4 * copies * (parameters or 0)
         + -(-length.batch // request.devices) * values * _KEPT_PER_VALUE,
@@ -93,16 +101,22 @@ def estimate(
     )
 
 
-def _of_a_clip(request: TrainingRequest) -> tuple[float, int]:
-    """Gradients that attacks take of a clip in one step of the training, and passes that train on it."""
-    if request.method == "free":
-        # The gradient by the clip comes with that by the weights.
-        return 0.0, 1
-    steps = [attack.most_steps for attack in request.attacks]
-    if request.method == "fast":
-        return 1 - request.clean_fraction, 1
-    if not steps:
-        return 0.0, 1
+def _crafting(request: TrainingRequest, geometry: InputGeometry) -> Cost:
+    """What is asked of the model to make one clip of a step adversarial; of a mixture drawn by lot, on average."""
+    attacks = crafting_attacks(request)
+    if request.method == "free" or not attacks:
+        # Of free training the gradient by the clip comes with that by the weights.
+        return Cost()
     drawn = isinstance(request.attack, Mixture) and request.attack.choice == "random"
-    crafting = sum(steps) / len(steps) if drawn else sum(steps)
-    return crafting * (1 - request.clean_fraction), 2 if request.method == "trades" else 1
+    met = 1 if drawn else len(attacks)
+    # Several are compared by what they end with.
+    costs = (cost_of(attack, geometry, look_at_end=met > 1) for attack in attacks)
+    crafting = sum(costs, Cost()) * (met / len(attacks))
+    # The answer to the clean clip, that others are to be led away from.
+    return crafting + Cost(predictions=request.crafts_by_divergence)
+
+
+def _look(request: TrainingRequest, geometry: InputGeometry) -> Cost:
+    """What a look asks of the model for one clip: the clean one, and every attack that it withstands."""
+    costs = (cost_of(attack, geometry, look_at_end=True) for attack in request.validation_attacks)
+    return sum(costs, Cost(predictions=1))

@@ -21,6 +21,7 @@ from multav.attacks.multav_linf import MultavLinf
 from multav.audits.request import Count, Sha256, Subset
 from multav.errors import FieldError, InvalidSpec
 from multav.geometry import InputGeometry
+from multav.given_geometry import GivenGeometry
 from multav.names import NAME, NAME_IN_WORDS
 from multav.training.idle_fields import idle_fields
 from multav.training.optimisers import Multistep, Optimiser, Schedule, Sgd
@@ -84,9 +85,10 @@ class Start(_Part):
         description="the architecture's own arguments; beside a model those in which the network is to differ from it "
         "(such as denoise): layers that the model lacks start with random weights, and none may get lost",
     )
-    geometry: InputGeometry | None = Field(
+    geometry: GivenGeometry | None = Field(
         None,
-        description="what the network sees of a video; the model's own, or the paper's 40 frames of 112x112",
+        description="what the network sees of a video; whatever is left out is the model's own, or of an architecture "
+        "the paper's 40 frames of 112x112",
     )
     head: Literal["auto", "new", "keep"] = Field(
         "auto",
@@ -101,12 +103,9 @@ class Start(_Part):
             raise ValueError("numbers must be finite and texts hold no NUL")
         return arguments
 
-    @field_validator("geometry")
-    @classmethod
-    def _finite(cls, geometry: InputGeometry | None) -> InputGeometry | None:
-        if geometry is not None and not all(map(math.isfinite, (*geometry.mean, *geometry.std))):
-            raise ValueError("mean and std must be finite")
-        return geometry
+    def geometry_on(self, base: InputGeometry) -> InputGeometry:
+        """What the network sees, where `base` is what it sees of itself. Raises `ValueError` in words for the user."""
+        return base if self.geometry is None else self.geometry.on(base)
 
 
 class Augmentation(_Part):
@@ -177,7 +176,9 @@ class TrainingRequest(_Part):
     clean_fraction: Annotated[float, Field(strict=True, ge=0, lt=1)] = Field(
         0.0, description="share of each batch that stays clean"
     )
-    beta: Annotated[float, Field(strict=True, gt=0, le=1000)] = Field(6.0, description="of trades")
+    beta: Annotated[float, Field(strict=True, gt=0, le=1000)] = Field(
+        6.0, description="of trades, what the distance of the two answers counts beside the clean loss"
+    )
     crafting: Literal["divergence", "loss"] = Field(
         "divergence",
         description="of trades, what its attack climbs: divergence: how far the answer is from the clean one, from a "

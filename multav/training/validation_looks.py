@@ -15,10 +15,9 @@ from multav.training.curve import CurvePoint
 from multav.training.look import Look, look
 from multav.training.ranks import Ranks
 from multav.training.request import TrainingRequest
-from multav.training.videos import TrainingVideos
+from multav.training.videos import TrainingVideos, compared_with
 
 _LOOKED_TOGETHER: Final = 16
-_MOST_TRAIN_CLIPS: Final = 200
 
 
 class ValidationLooks:
@@ -52,7 +51,7 @@ class ValidationLooks:
         self.shown.load_state_dict(tensors)
         self.shown.eval()
         validation = self._at(self._batches, self._videos.validation)
-        some = min(_MOST_TRAIN_CLIPS, len(self._videos.validation))
+        some = compared_with(len(self._videos.validation), len(self._videos.train))
         train = self._at(self._trained_on, self._videos.train[:some])
         if validation is None:
             raise nothing_to_look_at(self._batches.bad)

@@ -4,10 +4,18 @@ import random
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from multav.datasets.listing import ListedVideo, Listing, subset
 from multav.errors import InvalidSpec
 from multav.training.request import TrainingRequest
+
+_MOST_COMPARED: Final = 200
+
+
+def compared_with(validation: int, train: int) -> int:
+    """How many of the `train` training clips a look goes through as well, beside so many of validation."""
+    return min(_MOST_COMPARED, validation, train)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from models.beginnings import PAPER_GEOMETRY, beginning
 from models.pixel_classifier import PixelClassifier
 from multav.errors import BadCheckpoint, InvalidSpec
 from multav.geometry import InputGeometry
+from multav.given_geometry import GivenGeometry
 from multav.model_card import ModelCard
 from multav.training.request import Start
 from tests.models.small_networks import GEOMETRY, trained
@@ -74,7 +75,7 @@ def test_random_weights_depend_on_the_seed_alone() -> None:
     )
     assert (first.card.architecture, first.card.arguments) == ("resnet3d", TINY["arguments"])
     geometry = InputGeometry.model_validate(GEOMETRY)
-    assert beginning(Start(**TINY, geometry=geometry), CLASSES, 5).geometry == geometry
+    assert beginning(Start(**TINY, geometry=GivenGeometry.of(geometry)), CLASSES, 5).geometry == geometry
 
 
 @pytest.mark.parametrize("head", ["auto", "keep"])
@@ -124,7 +125,8 @@ def test_the_card_says_nothing_of_what_the_weights_were() -> None:
     assert card.geometry == before.card.geometry
     assert (card.licence, card.provenance, card.metrics, card.version) == ("", "", {}, "1")
     longer = before.card.geometry.model_copy(update={"frames": 8})
-    assert beginning(Start(model="before", geometry=longer), CLASSES, 5, before).geometry == longer
+    start = Start(model="before", geometry=GivenGeometry(frames=8))
+    assert beginning(start, CLASSES, 5, before).geometry == longer
 
 
 def refused(start: Start, classes: tuple[str, ...], model: PixelClassifier | None = None) -> list[str]:

@@ -4,18 +4,40 @@ import json
 import os
 import re
 import socket
+import threading
+import time
 import uuid
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
 from models.architecture_names import ARCHITECTURE_NAMES
+from multav import cli
 from multav.training.curve import CurvePoint
 from multav.training.request import TrainingRequest
 from store import artifacts, blobs, jobs, speeds, training_points, workers
+from store.tables import SpeedTable
 
 MODEL = "camera-motion-r3d18"
-NETWORK = {"architecture": "resnet3d", "arguments": {"depth": 10, "widen_factor": 0.125}}
+RESULT: dict[str, Any] = {
+    "model_sha256": "0" * 64,
+    "steps": 800,
+    "epochs": 4.7,
+    "seconds": 600.0,
+    "stopped_early": False,
+    "chosen": {"step": 672, "epoch": 4.0, "on": "500 clips: dataset camera-motion"},
+    "clean_accuracy": 0.91,
+    "robust_accuracy": 0.62,
+    "train_clean_accuracy": None,
+    "train_robust_accuracy": None,
+    "audit": None,
+    "bad_videos": [],
+    "remarks": [],
+}
+NETWORK: dict[str, Any] = {"architecture": "resnet3d", "arguments": {"depth": 10, "widen_factor": 0.125}}
 
 
 def post(service: Any, body: Any, **query: str) -> Any:
@@ -59,6 +81,25 @@ def test_random_weights_see_what_the_paper_s_networks_see(service: Any) -> None:
     assert (geometry["frames"], geometry["height"], geometry["mean"]) == (40, 112, [0, 0, 0])
 
 
+def test_of_the_input_only_what_differs_must_be_given(service: Any) -> None:
+    known = service.client.get(f"/v1/models/{MODEL}").json()["geometry"]
+
+    def seen(start: dict[str, Any]) -> Any:
+        return post(service, {"start": start}).json()["spec"]["start"]["geometry"]
+
+    assert seen({"geometry": {"frames": 16}}) == known | {"frames": 16}
+    assert seen({"geometry": {"frames": None}}) == known
+    smaller = {"short_side": 64, "height": 48, "width": 64}
+    paper = {"frames": 40, "stride": 1, "mean": [0, 0, 0], "std": [1, 1, 1]}
+    assert seen({**NETWORK, "geometry": smaller}) == paper | smaller
+    for query in ({}, {"dry_run": "true"}):
+        answer = post(service, {"start": {"geometry": {"height": 400}}}, **query)
+        assert answer.status_code == 422, answer.text
+        (wrong,) = answer.json()["errors"]
+        assert wrong["pointer"] == "/start/geometry"
+        assert "make short_side at least 400" in wrong["detail"]
+
+
 def test_weights_keep_the_mean_that_they_know_unless_another_is_given(service: Any) -> None:
     sizes = {"frames": 8, "stride": 1, "short_side": 40, "height": 40, "width": 40}
     known = service.client.get(f"/v1/models/{MODEL}").json()["geometry"]
@@ -90,34 +131,115 @@ def test_validation_on_a_dataset_is_pinned_and_kept(service: Any) -> None:
     assert service.client.delete("/v1/datasets/held-out").status_code == 204
 
 
-def test_what_it_would_cost(service: Any) -> None:
-    body = {"batch_size": 32, "epochs": 2, "validation": {"clips": 100}, "clean_fraction": 0.5}
-    before = len(service.client.get("/v1/jobs", params={"kind": "training", "limit": 200}).json()["items"])
+def cost(service: Any, **body: Any) -> Any:
     answer = post(service, body, dry_run="true")
     assert answer.status_code == 200, answer.text
-    cost = answer.json()
-    assert (cost["train_clips"], cost["validation_clips"]) == (5400, 100)
-    assert (cost["steps_per_epoch"], cost["steps"], cost["looks"]) == (168, 336, 2)
-    assert cost["gradients"] == 336 * 32 * (0.5 * 5 + 1) + 2 * (100 + 200) * 5
-    assert cost["seconds"] is None
-    assert any("never measured" in remark for remark in cost["remarks"])
-    assert cost["memory_bytes"] > 1e6
-    sha256 = service.client.get(f"/v1/models/{MODEL}").json()["sha256"]
+    return answer.json()
+
+
+@pytest.fixture
+def measured(service: Any) -> Callable[..., None]:
+    """Notes seconds of a gradient of a model, where nothing was measured before."""
     with service.database.write() as session:
-        speeds.note(session, model_sha256=sha256, device="cpu", precision="auto", seconds=0.01)
-    cost = post(service, body, dry_run="true").json()
-    assert cost["seconds"] == pytest.approx(0.01 * (336 * 32 * (0.5 * 5 + 1.5) + 2 * 300 * 5))
-    assert cost["measured_on"] == "cpu"
+        session.execute(delete(SpeedTable))
+
+    def note(seconds: float, *, model: str = MODEL, device: str = "cpu") -> None:
+        sha256 = service.client.get(f"/v1/models/{model}").json()["sha256"]
+        with service.database.write() as session:
+            speeds.note(session, model_sha256=sha256, device=device, precision="auto", seconds=seconds)
+
+    return note
+
+
+def test_what_it_would_cost(service: Any, measured: Callable[..., None]) -> None:
+    body = {"batch_size": 32, "epochs": 2, "validation": {"clips": 100}, "clean_fraction": 0.5}
+    before = len(service.client.get("/v1/jobs", params={"kind": "training", "limit": 200}).json()["items"])
+    said = cost(service, **body)
+    assert (said["train_clips"], said["validation_clips"]) == (5400, 100)
+    assert (said["steps_per_epoch"], said["steps"], said["looks"]) == (168, 336, 2)
+    # Each look goes through as many training clips as there are validation clips.
+    assert said["gradients"] == 336 * 32 * (0.5 * 5 + 1) + 2 * (100 + 100) * 5
+    assert said["predictions"] == 2 * (100 + 100) * 2
+    assert said["seconds"] is None
+    assert any("never measured" in remark for remark in said["remarks"])
+    assert said["memory_bytes"] > 1e6
+    measured(0.01)
+    said = cost(service, **body)
+    assert said["seconds"] == pytest.approx(0.01 * (336 * 32 * (0.5 * 5 + 1.5) + 2 * 200 * (5 + 0.6 * 2)))
+    assert said["measured_on"] == "cpu"
+    assert not any("rough" in remark for remark in said["remarks"])
+    shared = cost(service, **body, devices=2)
+    assert shared["seconds"] == said["seconds"], "two cores were two cores before"
+    measured(0.01, device="cuda")
+    assert cost(service, **body, devices=2)["seconds"] == pytest.approx(said["seconds"] / 2)
     after = len(service.client.get("/v1/jobs", params={"kind": "training", "limit": 200}).json()["items"])
     assert after == before, "a dry run leaves nothing behind"
 
 
+@pytest.mark.parametrize(
+    ("start", "times"),
+    [
+        ({"geometry": {"frames": 32}}, 4.0),
+        ({"geometry": {"short_side": 112, "height": 112, "width": 112}}, 4.0),
+        ({"geometry": {"frames": 16, "short_side": 112, "height": 112, "width": 112}}, 8.0),
+        ({"arguments": {"denoise": "official"}}, 1.03),
+    ],
+    ids=str,
+)
+def test_what_differs_from_the_measured_model_costs_more(
+    service: Any, measured: Callable[..., None], start: dict[str, Any], times: float
+) -> None:
+    """In proportion to the values of a clip, about: so are the multiply-adds of convolutions."""
+    measured(0.01)
+    plain = cost(service)
+    found = cost(service, start=start)
+    assert found["seconds"] == pytest.approx(plain["seconds"] * times, rel=0.05)
+    assert found["seconds"] != plain["seconds"]
+    (remark,) = [each for each in found["remarks"] if "rough" in each]
+    assert "8 frames of 56x56" in remark
+
+
+def test_a_network_that_was_never_measured_has_a_rough_time(
+    service: Any, measured: Callable[..., None]
+) -> None:
+    import torch
+
+    from models.architectures import ARCHITECTURES
+    from models.counts import counts
+
+    sizes = {"frames": 16, "stride": 1, "short_side": 64, "height": 64, "width": 64}
+    body: dict[str, Any] = {
+        "start": NETWORK | {"geometry": sizes},
+        "attack": None,
+        "validation": {"clips": 1},
+    }
+    assert cost(service, **body)["seconds"] is None
+    measured(0.01)
+    said = cost(service, **body)
+    with torch.device("meta"):
+        network = ARCHITECTURES["resnet3d"](10, **NETWORK["arguments"])
+    sibling = service.client.get(f"/v1/models/{MODEL}-clean").json()
+    times = counts(network, (1, 3, 16, 64, 64)).multiply_adds / sibling["macs"]
+    asked = said["gradients"] * 1.5 + said["predictions"] * 0.6
+    assert said["seconds"] == pytest.approx(0.01 * times * asked)
+    (remark,) = [each for each in said["remarks"] if "rough" in each]
+    assert f"the speed of resnet3d was never measured here, and is guessed from that of {MODEL}" in remark
+    other = cost(service, start={"model": f"{MODEL}-pgd"})
+    assert other["seconds"] == pytest.approx(cost(service)["seconds"]), "the same network"
+    measured(0.001, model=f"{MODEL}-clean", device="cuda")
+    on_gpu = cost(service, **body)
+    assert (on_gpu["measured_on"], on_gpu["seconds"]) == ("cuda", pytest.approx(said["seconds"] / 10))
+
+
 def test_what_cannot_be_audited_afterwards_is_said_before(service: Any) -> None:
     service.client.post("/v1/datasets", json={"name": "own", "kind": "synthetic", "clips": 60, "seed": 5})
-    said = post(service, {"dataset": "own"}, dry_run="true").json()["remarks"]
-    assert any("no audit" in remark for remark in said)
+    few = {"classes": ["pan left", "pan right"]}
+    for body in ({"dataset": "own", "subset": few}, {"subset": few}):
+        said = post(service, body, dry_run="true").json()["remarks"]
+        assert any("no audit" in remark and "8 classes" in remark for remark in said)
     for body in (
-        {"dataset": "own", "audit": False},
+        {"dataset": "own"},
+        {"dataset": "own", "subset": few, "audit": False},
         {"dataset": "own", "validation": {"dataset": "camera-motion"}},
     ):
         said = post(service, body, dry_run="true").json()["remarks"]
@@ -346,3 +468,45 @@ def test_the_last_checkpoint_of_a_cancelled_training_is_handed_out(service: Any)
     assert service.client.get(made["links"]["content"]).content == b"weights"
     listed = service.client.get("/v1/jobs", params={"kind": "training", "state": "cancelled"}).json()["items"]
     assert made in next(job for job in listed if job["id"] == job_id)["artifacts"]
+
+
+@pytest.mark.parametrize("words", [["--to"], ["--wait", "--to"]], ids=str)
+def test_whoever_names_a_folder_waits_for_what_comes_into_it(
+    service: Any, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = f"fetched-{uuid.uuid4().hex[:8]}"
+    ended: list[int] = []
+    command = ["train", "--name", name, *words, str(tmp_path / "files")]
+    whole = ["--server", str(service.client.base_url), *command]
+    following = threading.Thread(target=lambda: ended.append(cli.main(whole)))
+    following.start()
+    deadline = time.monotonic() + 30
+    while not (mine := [job for job in waiting(service) if job["spec"]["name"] == name]):
+        assert time.monotonic() < deadline, "nothing was posted"
+        time.sleep(0.05)
+    claim = service.claim(mine[0]["id"])
+    with service.database.write() as session:
+        training_points.add(session, claim, CurvePoint("step", 1, 0.1, loss=0.5, accuracy=0.25))
+    blob = blobs.write(service.database, [b"weights"])
+    with service.database.write() as session:
+        artifacts.add(
+            session,
+            claim,
+            blob,
+            role="model",
+            filename=f"{name}.safetensors",
+            media_type="application/octet-stream",
+        )
+    assert following.is_alive(), "it follows"
+    with service.database.write() as session:
+        jobs.succeed(session, claim, RESULT | {"model": name})
+    following.join(30)
+    assert ended == [0]
+    assert (tmp_path / "files" / f"{name}.safetensors").read_bytes() == b"weights"
+    assert "91.0% clean, 62.0% under attack" in capsys.readouterr().out
+
+
+def waiting(service: Any) -> list[Any]:
+    query = {"kind": "training", "state": "queued", "limit": 200}
+    found: list[Any] = service.client.get("/v1/jobs", params=query).json()["items"]
+    return found

@@ -14,7 +14,7 @@ from models.checkpoints import load
 from multav.datasets.catalogue import parse_dataset
 from multav.errors import Interrupted
 from multav.training.request import TrainingRequest
-from store import artifacts, blobs, datasets, jobs, models, training_checkpoints, training_points
+from store import artifacts, blobs, datasets, jobs, models, outcomes, training_checkpoints, training_points
 from store.database import Database, now
 from store.jobs import Claim, ClaimLost, Job
 from store.queue import Queue
@@ -24,6 +24,7 @@ from store.work_folders import WorkFolders
 from tests.multav.datasets import trees
 from worker.dataset_cache import DatasetCache
 from worker.model_cache import ModelCache
+from worker.own_order import videos_of
 from worker.run_job import run_job
 from worker.runners import training
 from worker.runners.training import run_training
@@ -262,16 +263,32 @@ def test_a_training_that_diverges_at_once_leaves_nothing(process: Process) -> No
         assert artifacts.for_job(session, job.id) == ()
 
 
+def test_videos_that_were_set_aside_are_what_the_model_is_audited_on(process: Process) -> None:
+    fields = {"validation": {"clips": 10, "share": 0.4}}
+    job = finish(process, create(process.database, **fields))
+    assert job.result is not None, job.problem
+    assert not any("audit" in remark for remark in job.result["remarks"])
+    audit_id = job.result["audit"]
+    with process.database.read() as session:
+        spec = jobs.get(session, audit_id).spec
+    aside = videos_of(TrainingRequest.parse(job.spec), process)  # type: ignore[arg-type]
+    names = [video.name for video in aside.validation]
+    assert len(names) == 10
+    assert not {video.name for video in aside.train} & set(names)
+    assert (spec["dataset"], spec["subset"]["videos"]) == ("few", names)
+    # Its first claim plans what is looked at.
+    finish(process, audit_id)
+    with process.database.read() as session:
+        planned = outcomes.clips_of(session, audit_id)
+    assert sorted(clip.name for clip in planned) == sorted(names)
+
+
 def test_no_audit_where_none_can_be_made(process: Process) -> None:
-    without = finish(process, create(process.database, validation={"clips": 10, "share": 0.4}))
-    assert without.result is not None
-    assert without.result["audit"] is None
-    assert any("no audit" in remark for remark in without.result["remarks"])
     classes = ["pan left", "pan right", "static"]
     fewer = finish(process, create(process.database, name="fewer", subset={"classes": classes}, batch_size=4))
     assert fewer.result is not None, fewer.problem
     assert fewer.result["audit"] is None
-    assert any("was not trained for" in remark for remark in fewer.result["remarks"])
+    assert any("is not trained for" in remark for remark in fewer.result["remarks"])
     unasked = finish(process, create(process.database, name="unasked", audit=False))
     assert unasked.result is not None
     assert (unasked.result["audit"], unasked.result["remarks"]) == (None, [])

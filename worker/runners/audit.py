@@ -64,8 +64,18 @@ def _begin(running: "RunningJob", subject: AuditSubject) -> NoReturn:
     request = subject.request
     # As the folder is now: what was listed before may have changed.
     subject.process.datasets.get(request.dataset, request.dataset_sha256, anew=True)
-    asked = request.subset.model_dump(exclude={"classes"}) | {"classes": request.subset.classes}
-    videos = subset(subject.listing, **asked)
+    asked = request.subset
+    try:
+        videos = subset(
+            subject.listing,
+            count=asked.count,
+            per_class=asked.per_class,
+            classes=asked.classes,
+            names=asked.videos,
+            seed=asked.seed,
+        )
+    except ValueError as error:
+        raise InvalidSpec.at("/subset", str(error)) from error
     if not videos:
         raise InvalidSpec("the subset holds no video")
     running.check()

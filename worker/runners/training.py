@@ -248,7 +248,7 @@ class _Training:
                     "model": registered.name,
                     "model_sha256": registered.sha256,
                 }
-                audit_id, why_not = self._audit(session, registered.sha256, videos.classes)
+                audit_id, why_not = self._audit(session, registered.sha256, videos)
                 result["audit"] = audit_id
                 if why_not is not None:
                     result["remarks"].append(why_not)
@@ -291,25 +291,20 @@ class _Training:
         }
 
     def _audit(
-        self, session: "Session", sha256: str, classes: tuple[str, ...]
+        self, session: "Session", sha256: str, videos: TrainingVideos
     ) -> tuple[str | None, str | None]:
         """Queue the audit of the model; its id, or why there is none (both None: none was asked for)."""
         request, name = self.request, str(self.request.name)
-        if not request.audit:
-            return None, None
         dataset_name = audited_on(request)
         if dataset_name is None:
-            return None, why_no_audit(request)
+            return None, None
         try:
             dataset = datasets.hold(session, dataset_name)
         except NotFound as error:
             return None, f"no audit: {error.detail}"
-        beyond = sorted(set(dataset.classes) - set(classes))
-        if beyond:
-            return None, (
-                f"no audit: dataset {dataset_name} shows {len(beyond)} classes that the model was not trained for, "
-                f"such as {beyond[0]!r}; register one of the same classes and audit the model there (POST /v1/audits)"
-            )
+        why_not = why_no_audit(dataset_name, dataset.classes, videos.classes)
+        if why_not is not None:
+            return None, why_not
         audit = audit_request(
             request,
             model=name,
@@ -317,6 +312,7 @@ class _Training:
             dataset=dataset.name,
             dataset_sha256=dataset.sha256,
             videos=int(dataset.listing["videos"]),
+            looked_at=[video.name for video in videos.validation],
         )
         job = jobs.create(
             session,

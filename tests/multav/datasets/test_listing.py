@@ -57,6 +57,16 @@ def test_the_seed_alone_decides() -> None:
     assert set(alone) == {video for video in together if video.label == 1}
 
 
+def test_videos_by_name_come_stratified_and_alone() -> None:
+    listing = listing_of([6, 6])
+    names = ["7", "1", "0", "9"]
+    found = subset(listing, names=names)
+    assert sorted(video.name for video in found) == sorted(names)
+    assert {video.label for video in found[:2]} == {0, 1}
+    with pytest.raises(ValueError, match="no video '12', 'x'"):
+        subset(listing, names=["x", "3", "12"])
+
+
 def test_unknown_classes_are_refused() -> None:
     with pytest.raises(ValueError, match="no class 'class 9'"):
         subset(listing_of([1, 1]), classes=["class 9", "class 0"])
