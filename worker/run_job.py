@@ -151,7 +151,7 @@ def _outcome(
     except ClaimLost:
         return "lost", None
     except Exception as error:
-        described = as_problem(error)
+        described = as_problem(error, running.job.kind)
         level = logging.INFO if isinstance(error, MultavError) else logging.ERROR
         _log.log(level, "job %s failed", running.job.id, exc_info=error)
         return described.code, lambda session, claim: jobs.fail(session, claim, described.problem())
@@ -166,7 +166,7 @@ def _end_or_fail(running: RunningJob, transition: Transition) -> bool:
         raise
     except Exception as error:
         _log.exception("job %s: its end is refused by the database", running.job.id)
-        problem = as_problem(error).problem()
+        problem = as_problem(error, running.job.kind).problem()
         return _end(running, lambda session, claim: jobs.fail(session, claim, problem))
 
 
@@ -189,8 +189,8 @@ def _end(running: RunningJob, transition: Transition) -> bool:
             return True
 
 
-def as_problem(error: Exception) -> MultavError:
-    """What a user is told of an error: never a trace, always what to do."""
+def as_problem(error: Exception, kind: str) -> MultavError:
+    """What a user is told of an error in a job of that kind: never a trace, always what to do."""
     if isinstance(error, MultavError):
         return error
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
@@ -198,12 +198,19 @@ def as_problem(error: Exception) -> MultavError:
             "the worker's disk is full: make room in its data folder (MULTAV_DATA_DIR), then resume the job"
         )
     if _is_out_of_memory(error):
-        return OutOfMemory(
-            "the worker ran out of memory: attack a smaller or shorter video, or one clip of it"
-        )
+        return OutOfMemory(f"the worker ran out of memory: {_smaller(kind)}")
     return InternalError(
         "the worker met a defect while it ran this job; its log has the details under the job's id"
     )
+
+
+def _smaller(kind: str) -> str:
+    """What takes less memory, in a job of that kind."""
+    if kind.startswith("training"):
+        return "take a smaller batch_size, a larger accumulation or smaller clips (start.geometry)"
+    if kind.startswith("audit"):
+        return "take a smaller batch_size"
+    return "attack a smaller or shorter video, or one clip of it"
 
 
 def _is_out_of_memory(error: Exception) -> bool:

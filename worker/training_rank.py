@@ -123,7 +123,7 @@ def _in_words(error: Exception) -> told_error.TellableError | None:
 
     if isinstance(error, (Cancelled, Interrupted)):
         return error
-    problem = as_problem(error)
+    problem = as_problem(error, "training")
     return None if isinstance(problem, InternalError) else problem
 
 
