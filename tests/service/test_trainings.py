@@ -272,6 +272,9 @@ def test_every_architecture_has_its_name(service: Any) -> None:
 
 def test_the_curve_is_read_while_the_training_runs(service: Any) -> None:
     job = post(service, {}).json()
+    nothing = service.client.get(job["links"]["curve"]).json()
+    assert nothing["items"] == []
+    assert nothing["next_cursor"], "it has not ended"
     claim = service.claim(job["id"])
     points = [CurvePoint("step", step, step / 100, loss=1.0, accuracy=0.5) for step in (10, 20, 30)]
     points.insert(2, CurvePoint("look", 20, 0.2, clean_accuracy=0.8, robust_accuracy=0.4, best=True))
@@ -288,10 +291,16 @@ def test_the_curve_is_read_while_the_training_runs(service: Any) -> None:
     page = service.client.get(job["links"]["curve"], params={"cursor": page["next_cursor"]}).json()
     assert [item["step"] for item in page["items"]] == [30]
     assert page["next_cursor"], "more may come"
+    whole = service.client.get(job["links"]["curve"], params={"cursor": nothing["next_cursor"]}).json()
+    assert len(whole["items"]) == 4
     looks = service.client.get(job["links"]["curve"], params={"series": "look"}).json()
     assert [item["step"] for item in looks["items"]] == [20]
     assert service.client.get(job["links"]["curve"], params={"cursor": "x"}).status_code == 422
     assert service.client.get(job["links"]["curve"], params={"series": "x"}).status_code == 422
+    service.client.post(f"/v1/jobs/{job['id']}/cancel")
+    with service.database.write() as session:
+        jobs.confirm_cancel(session, claim)
+    assert service.client.get(job["links"]["curve"]).json()["next_cursor"] is None, "it has, and all is read"
     attack = service.job()
     answer = service.client.get(f"/v1/trainings/{attack['id']}/curve")
     assert answer.status_code == 404

@@ -130,7 +130,9 @@ def test_outcomes_come_in_the_order_in_which_they_were_found(database: Database)
     one, two = take(database, "a"), take(database, "b")
     do(database, outcomes.add, one, [outcome(9), outcome(8)])
     with database.read() as session:
+        beginning = outcomes.listed(session, "nothing").next_cursor
         page = outcomes.listed(session, job_id, limit=1)
+        assert outcomes.listed(session, job_id, limit=1, cursor=beginning) == page
         rest = outcomes.listed(session, job_id, limit=5, cursor=page.next_cursor)
     assert [row.clip for row in (*page.items, *rest.items)] == [9, 8]
     do(database, outcomes.add, two, [outcome(1)])

@@ -62,11 +62,16 @@ def count(database: Database, table: Any) -> int:
 
 def test_points_come_in_the_order_in_which_they_were_noted(database: Database) -> None:
     claim = training(database)
+    first = listed(database, claim.job_id)
+    assert first.items == ()
     look = CurvePoint("look", 10, 1.0, clean_accuracy=0.5, robust_accuracy=0.25, best=True)
     for point in (step(10), look, step(20, learning_rate=1e-3)):
         do(database, training_points.add, claim, point)
     page = listed(database, claim.job_id, limit=2)
     assert page.items == (step(10), look)
+    assert listed(database, claim.job_id, limit=2, cursor=first.next_cursor) == page, (
+        "also from the very beginning"
+    )
     rest = listed(database, claim.job_id, cursor=page.next_cursor)
     assert rest.items == (step(20, learning_rate=1e-3),)
     assert listed(database, claim.job_id, series="look").items == (look,)
