@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from store.database import now
 from store.jobs.moves import Claim, ClaimLost, held, move, queued_row, record, rows_of
 from store.jobs.rows import NORMAL, Job, JobState, get, is_paused
-from store.tables import ArtifactTable, JobTable, JobUseTable
+from store.tables import ArtifactTable, JobEventTable, JobTable, JobUseTable
 
 Use = tuple[Literal["model", "dataset"], str]
 """What a job needs, and its name."""
@@ -62,8 +62,8 @@ def claim(session: Session, job_id: str, owner: str, lease_seconds: float) -> Cl
     if not moved:
         return None
     job = get(session, job_id)
-    if not _is_split(session, job_id):
-        # Only a job in parts keeps what an earlier attempt did.
+    if not _was_split(session, job_id):
+        # Only a job that was left to parts keeps what an earlier attempt did; parts may also run beside a job.
         move(
             session,
             [JobTable.id == job_id],
@@ -76,8 +76,11 @@ def claim(session: Session, job_id: str, owner: str, lease_seconds: float) -> Cl
     return Claim(job_id, job.attempt, owner)
 
 
-def _is_split(session: Session, job_id: str) -> bool:
-    return session.scalar(select(JobTable.id).where(JobTable.parent_id == job_id).limit(1)) is not None
+def _was_split(session: Session, job_id: str) -> bool:
+    split = select(JobEventTable.version).where(
+        JobEventTable.job_id == job_id, JobEventTable.cause == "split"
+    )
+    return session.scalar(split.limit(1)) is not None
 
 
 def heartbeat(session: Session, claim: Claim, lease_seconds: float) -> bool:

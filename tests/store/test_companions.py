@@ -92,3 +92,16 @@ def test_a_job_that_is_resumed_finds_its_way_though_parts_of_it_were_cancelled(d
     do(database, jobs.succeed, taken(database), {"joined": False})
     assert do(database, jobs.gather, leader.job_id)
     assert read(database, leader.job_id).state == "queued"
+
+
+def test_the_next_attempt_begins_its_progress_anew(database: Database) -> None:
+    """Unlike that of a job that was left to its parts."""
+    leader = claimed(database)
+    invited(database, leader)
+    do(database, jobs.report_progress, leader, done=70, total=100, unit="steps", eta_seconds=None)
+    let_lease_run_out(database, leader.job_id)
+    sweep(database)
+    second = do(database, jobs.claim, leader.job_id, "second", 60)
+    assert read(database, leader.job_id).done is None
+    do(database, jobs.report_progress, second, done=50, total=100, unit="steps", eta_seconds=None)
+    assert read(database, leader.job_id).done == 50
