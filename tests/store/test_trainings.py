@@ -172,6 +172,26 @@ def test_one_checkpoint_is_kept_and_the_older_goes(database: Database) -> None:
     assert count(database, BlobTable) == 0
 
 
+def test_a_checkpoint_that_is_soon_replaced_goes_moments_later(database: Database) -> None:
+    """Not an hour: with a checkpoint every few seconds a disk would be full by then."""
+    claim = training(database)
+    first, second, third = (bytes([number]) * 1_000_000 for number in (1, 2, 3))
+    for number, content in enumerate((first, second, third)):
+        blob = written(database, content, long_ago=False)
+        do(database, training_checkpoints.keep, claim, blob, step=number, max_attempts=2)
+    assert blobs.collect(database, older_than_seconds=3600) == 0, (
+        "somebody may have found them in this moment"
+    )
+    # Somebody has: of these bytes nobody knows any more that they were let go.
+    found = blobs.write(database, BytesIO(second))
+    with database.write() as session:
+        session.execute(update(BlobTable).values(touched_at=now() - 100))
+    assert blobs.collect(database, older_than_seconds=3600) == 1
+    assert count(database, BlobTable) == 2
+    for kept in (found, blob):
+        assert len(b"".join(blobs.read(database, kept.id))) == 1_000_000
+
+
 def test_bytes_that_others_need_stay(database: Database) -> None:
     one, other = training(database), training(database)
     shared = written(database, b"the same weights")
