@@ -27,6 +27,7 @@ from service.once import Accepted, Once
 from store import idempotency, jobs, models, speeds
 from store.datasets import RegisteredDataset
 from store.models import RegisteredModel
+from store.wanted_names import hold_wanted
 from store.workers import Worker
 
 TRAININGS_ROUTE: Final = "POST /v1/trainings"
@@ -61,6 +62,7 @@ def accept_training(context: Context, body: Any, key: str | None) -> Accepted:
     name, spec = str(request.name), request.model_dump(mode="json")
 
     def create(session: Session) -> tuple[str, bool]:
+        hold_wanted(session, name)
         _refuse_taken(session, name)
         return new_job(session, context, "training", spec, makes=[("model", name)])
 
