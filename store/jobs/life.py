@@ -172,6 +172,19 @@ def release(session: Session, claim: Claim) -> None:
 
     A job that is to be cancelled is cancelled instead.
     """
+    # Not nudged: the sweeper, or the releasing worker itself, publishes it at once.
+    _put_back(session, claim, "released", nudged_at=None)
+
+
+def put_off(session: Session, claim: Claim, cause: str) -> None:
+    """As `release`, because it cannot go on now: it is published again when a message would have been lost.
+
+    `cause` is the event's. Raises `ClaimLost`.
+    """
+    _put_back(session, claim, cause, nudged_at=now())
+
+
+def _put_back(session: Session, claim: Claim, cause: str, **values: Any) -> None:
     if cancel_requested(session, claim):
         confirm_cancel(session, claim)
         return
@@ -182,8 +195,7 @@ def release(session: Session, claim: Claim) -> None:
         attempt=JobTable.attempt - 1,
         owner=None,
         lease_until=None,
-        # Not nudged: the sweeper, or the releasing worker itself, publishes it at once.
-        nudged_at=None,
+        **values,
     )
     if not moved:
         raise ClaimLost(f"job {claim.job_id} is no longer run by attempt {claim.attempt} of {claim.owner}")
@@ -193,7 +205,7 @@ def release(session: Session, claim: Claim) -> None:
             ArtifactTable.job_id == claim.job_id, ArtifactTable.attempt == claim.attempt
         )
     )
-    record(session, claim.job_id, "released")
+    record(session, claim.job_id, cause)
 
 
 def _end(session: Session, claim: Claim, state: JobState, cause: str, **values: Any) -> None:
