@@ -75,6 +75,11 @@ def estimate(
         said.append("the size of the network is not known: memory counts its activations alone")
     if workers == 0:
         said.append("no worker gives a sign of life: the training would wait for one")
+    elif workers < request.hosts:
+        said.append(
+            f"{request.hosts} hosts are as many workers, and {workers} {'gives' if workers == 1 else 'give'} a sign of "
+            "life: the training would wait for others, and fail when they do not come"
+        )
     values = 3 * geometry.frames * geometry.height * geometry.width
     copies = _COPIES[request.optimiser.kind] + (request.average is not None)
     return TrainingEstimate(

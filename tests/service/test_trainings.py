@@ -233,6 +233,31 @@ def test_more_devices_than_any_worker_has(service: Any) -> None:
                 workers.leave(session, worker)
 
 
+def test_fewer_workers_than_hosts_are_said_before(service: Any) -> None:
+    body = {"devices": 2, "hosts": 2, "attack": None, "batch_size": 4}
+
+    def said() -> str:
+        answer = post(service, body, dry_run="true")
+        assert answer.status_code == 200, answer.text
+        return " ".join(answer.json()["remarks"])
+
+    def there(name: str) -> None:
+        with service.database.write() as session:
+            workers.beat(session, name, device="cpu", job_id=None)
+
+    names = ("elsewhere:1:a", "elsewhere:2:b")
+    try:
+        there(names[0])
+        assert "2 hosts are as many workers, and 1 gives a sign of life" in said()
+        assert post(service, body).status_code == 202, "others may come"
+        there(names[1])
+        assert "as many workers" not in said()
+    finally:
+        with service.database.write() as session:
+            for name in names:
+                workers.leave(session, name)
+
+
 def test_numbers_that_no_database_keeps(service: Any) -> None:
     for body in (
         '{"start": {"architecture": "resnet3d", "arguments": {"depth": 1e999}}}',
