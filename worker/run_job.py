@@ -6,6 +6,7 @@ run the kind's runner, with a heartbeat beside it
   ├── result ───────► succeed
   ├── Cancelled ────► confirm_cancel
   ├── Interrupted ──► release (the worker shuts down, the job is paused, somebody else is in a hurry)
+  ├── PutOff ───────► put_off (it cannot go on now: back to the queue, and no message for a while)
   ├── LeftToParts ──► write nothing: the job goes on in its parts, and their last one queues it again
   ├── ClaimLost ────► write nothing: somebody else has the job
   └── any error ────► fail, with the problem a user can act on
@@ -38,7 +39,7 @@ from store.queue import Queue
 from store.settings import Settings
 from worker.heartbeat import heartbeat
 from worker.runners.attack import run_attack
-from worker.running_job import Flag, LeftToParts, RunningJob
+from worker.running_job import Flag, LeftToParts, PutOff, RunningJob
 
 if TYPE_CHECKING:
     from worker.process import WorkerProcess
@@ -144,6 +145,9 @@ def _outcome(
         result = runners[running.job.kind](running, process)
     except Cancelled:
         return "cancelled", jobs.confirm_cancel
+    except PutOff as put_off:
+        cause = put_off.cause
+        return f"put off ({cause})", lambda session, claim: jobs.put_off(session, claim, cause)
     except Interrupted:
         return "released", jobs.release
     except LeftToParts:
