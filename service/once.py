@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from multav.errors import Conflict
 from service.context import Context
 from store import idempotency
 
@@ -54,5 +55,11 @@ class Once:
         except _AnsweredMeanwhile:
             first = self.before()
             assert first is not None, "the row that stood in the way is there"
+            return first
+        except Conflict:
+            # What stood in the way may be what the first request with this key has just made.
+            first = self.before()
+            if first is None:
+                raise
             return first
         return Accepted(subject, replayed=False, new=new)

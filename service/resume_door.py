@@ -8,6 +8,7 @@ from service.door import refuse_when_full
 from service.needs import needs_of
 from store import jobs, models, training_checkpoints
 from store.jobs import Job
+from store.wanted_names import hold_wanted
 
 
 def accept_resume(context: Context, job_id: str, most_messages: int) -> dict[str, str]:
@@ -51,6 +52,7 @@ def _refuse_lost_model(session: Session, name: str, sha256: str) -> None:
 
 def _refuse_taken_name(session: Session, job: Job) -> None:
     name = job.spec["name"]
+    hold_wanted(session, name)
     if models.find(session, name) is not None:
         # As long as the training is not over nothing of that name can be deleted.
         first = "" if job.finished else "cancel this training, "

@@ -29,6 +29,7 @@ from service.training_speed import training_speed
 from store import datasets, idempotency, jobs, models
 from store.datasets import RegisteredDataset
 from store.models import RegisteredModel
+from store.wanted_names import hold_wanted
 from store.workers import Worker
 
 TRAININGS_ROUTE: Final = "POST /v1/trainings"
@@ -64,6 +65,7 @@ def accept_training(context: Context, body: Any, key: str | None) -> Accepted:
     name, spec = str(request.name), request.model_dump(mode="json")
 
     def create(session: Session) -> tuple[str, bool]:
+        hold_wanted(session, name)
         _refuse_taken(session, name)
         return new_job(session, context, "training", spec, makes=[("model", name)])
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from sqlalchemy import delete, exists, insert, or_, select, update
+from sqlalchemy import and_, delete, exists, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
@@ -136,37 +136,35 @@ def find(session: Session, sha256: str) -> Blob | None:
 
 
 def collect(database: Database, *, older_than_seconds: float) -> int:
-    """Delete the blobs that nothing refers to and that nobody touched for so long; how many there were."""
+    """Delete the blobs that nothing refers to and that nobody touched for so long; how many there were.
+
+    Those that were let go are deleted as soon as nobody can have them in hand.
+    """
+    stale = or_(
+        BlobTable.touched_at < now() - older_than_seconds,
+        and_(BlobTable.let_go.is_(True), _in_nobodys_hand()),
+    )
     with database.read() as session:
-        stale = session.scalars(
-            select(BlobTable.id)
-            .where(BlobTable.touched_at < now() - older_than_seconds, _unreferred())
-            .limit(1000)
-        ).all()
-    for blob_id in stale:
+        found = session.scalars(select(BlobTable.id).where(stale, _unreferred()).limit(1000)).all()
+    for blob_id in found:
         with database.write() as session:
-            gone = session.execute(
-                delete(BlobTable).where(
-                    BlobTable.id == blob_id, BlobTable.touched_at < now() - older_than_seconds, _unreferred()
-                )
-            )
-            if gone.rowcount:  # type: ignore[attr-defined]
-                session.execute(delete(BlobChunkTable).where(BlobChunkTable.blob_id == blob_id))
-    return len(stale)
+            _delete_where(session, blob_id, stale)
+    return len(found)
 
 
 def let_go(session: Session, blob_id: str) -> None:
     """Delete bytes that were needed and are not any more, unless something else refers to them.
 
-    Those that somebody has touched just now are left to `collect`: they may be about to be referred to.
+    Those that somebody has touched just now are left to `collect`, which takes them some moments later: nobody knows
+    whether only those have touched them that let them go, or others too, who are about to refer to them.
     """
-    gone = session.execute(
-        delete(BlobTable).where(
-            BlobTable.id == blob_id, BlobTable.touched_at < now() - _IN_HAND_SECONDS, _unreferred()
+    if not _delete_where(session, blob_id, _in_nobodys_hand()):
+        session.execute(
+            update(BlobTable)
+            .where(BlobTable.id == blob_id, _unreferred())
+            .values(let_go=True)
+            .execution_options(synchronize_session=False)
         )
-    )
-    if gone.rowcount:  # type: ignore[attr-defined]
-        session.execute(delete(BlobChunkTable).where(BlobChunkTable.blob_id == blob_id))
 
 
 def _append(session: Session, blob_id: str, number: int, chunk: bytes) -> None:
@@ -200,12 +198,25 @@ def _complete(session: Session, blob_id: str, sha256: str, size: int) -> Blob:
     return known
 
 
+def _delete_where(session: Session, blob_id: str, condition: ColumnElement[bool]) -> bool:
+    """Delete the blob where that is so and nothing refers to it; whether it was deleted."""
+    gone = session.execute(delete(BlobTable).where(BlobTable.id == blob_id, condition, _unreferred()))
+    if not gone.rowcount:  # type: ignore[attr-defined]
+        return False
+    session.execute(delete(BlobChunkTable).where(BlobChunkTable.blob_id == blob_id))
+    return True
+
+
+def _in_nobodys_hand() -> ColumnElement[bool]:
+    return BlobTable.touched_at < now() - _IN_HAND_SECONDS
+
+
 def _unreferred() -> ColumnElement[bool]:
     return ~or_(*(exists().where(column == BlobTable.id) for column in _REFERRING))
 
 
 def _touch(session: Session, blob_id: str) -> None:
-    session.execute(update(BlobTable).where(BlobTable.id == blob_id).values(touched_at=now()))
+    session.execute(update(BlobTable).where(BlobTable.id == blob_id).values(touched_at=now(), let_go=False))
 
 
 def _delete(session: Session, blob_id: str) -> None:

@@ -18,6 +18,7 @@ from store.tables import AuditClipTable, AuditOutcomeTable
 _FIELDS = tuple(field.name for field in fields(Outcome))
 _AT_ONCE: Final = 500
 _CURSOR: Final = re.compile(r"^[0-9]{1,15}\.[0-9]{1,9}$")
+_BEGINNING: Final = "0.0"
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def listed(
 ) -> Page[Outcome]:
     """Outcomes in the order in which they came in, of one model or cell if asked.
 
-    The cursor of the last page continues with what comes in later; None only when there is nothing at all yet.
+    The cursor of the last page, also of an empty one, continues with what comes in later.
     Raises `InvalidSpec` for a cursor that was not given out.
     """
     query = select(AuditOutcomeTable).where(AuditOutcomeTable.job_id == job_id)
@@ -155,7 +156,7 @@ def listed(
     rows = session.scalars(
         query.order_by(AuditOutcomeTable.version, AuditOutcomeTable.place).limit(limit)
     ).all()
-    following = f"{rows[-1].version}.{rows[-1].place}" if rows else cursor
+    following = f"{rows[-1].version}.{rows[-1].place}" if rows else cursor or _BEGINNING
     return Page(tuple(_value(row) for row in rows), following)
 
 

@@ -4,8 +4,8 @@ A message carries a job's id and nothing else: it says "look", the row says what
 they arrive, because recovery is the sweeper's and not the broker's work. A message that cannot be sent is no
 error: the job is in the database, and the sweeper sends it again.
 
-There is a queue for each urgency: somebody waits for an attack, nobody for the next piece of an audit. A worker that
-becomes free takes from the most urgent queue that holds a message.
+There is a queue for each urgency: somebody waits for an attack, a worker for another host of its training, nobody for
+the next piece of an audit. A worker that becomes free takes from the most urgent queue that holds a message.
 """
 
 from typing import Any, Final
@@ -18,10 +18,10 @@ from store.settings import Settings
 TASK: Final = "multav.run_job"
 _QUEUE_NAME: Final = "multav"
 _CONNECT_SECONDS: Final = 2
-URGENCIES: Final = {"attack": 0, "scan": 3, "audit": 3, "training": 3, "training-host": 3}
+URGENCIES: Final = {"attack": 0, "training-host": 2, "scan": 3, "audit": 3, "training": 3}
 """By a job's kind, the priority of its messages; smaller goes first. What is not here goes last."""
 _LEAST_URGENT: Final = 6
-_STEPS: Final = (0, 3, 6)
+_STEPS: Final = (0, 2, 3, 6)
 # Somebody waits for the answer to a POST: a broker that is away is given up soon, because the sweeper sends later.
 _SENDING: Final = {
     "socket_timeout": 3,

@@ -30,7 +30,10 @@ class Table(DeclarativeBase):
 
 
 class BlobTable(Table):
-    """Bytes, kept once: complete blobs are unique by SHA-256. An incomplete one is an upload in progress."""
+    """Bytes, kept once: complete blobs are unique by SHA-256. An incomplete one is an upload in progress.
+
+    `let_go`: what referred to them last has no use for them any more.
+    """
 
     __tablename__ = "blobs"
 
@@ -38,6 +41,7 @@ class BlobTable(Table):
     sha256: Mapped[str | None] = mapped_column(String(64), unique=True)
     bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     touched_at: Mapped[float] = mapped_column(index=True)
+    let_go: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
 
 class BlobChunkTable(Table):

@@ -16,6 +16,7 @@ from store.tables import TrainingPointTable
 
 _FIELDS: Final = tuple(field.name for field in fields(CurvePoint))
 _LONGEST_CURSOR: Final = 15
+_BEGINNING: Final = "0"
 
 
 def add(session: Session, claim: Claim, point: CurvePoint) -> None:
@@ -66,7 +67,7 @@ def listed(
 ) -> Page[CurvePoint]:
     """Points in the order in which they came in, of one series if asked.
 
-    The cursor of the last page continues with what comes in later; None only when there is nothing at all yet.
+    The cursor of the last page, also of an empty one, continues with what comes in later.
     Raises `InvalidSpec` for a cursor that was not given out.
     """
     table = TrainingPointTable
@@ -76,7 +77,7 @@ def listed(
     if cursor is not None:
         query = query.where(table.version > _version(cursor))
     rows: Sequence[TrainingPointTable] = session.scalars(query.order_by(table.version).limit(limit)).all()
-    return Page(tuple(map(_value, rows)), str(rows[-1].version) if rows else cursor)
+    return Page(tuple(map(_value, rows)), str(rows[-1].version) if rows else cursor or _BEGINNING)
 
 
 def _version(cursor: str) -> int:

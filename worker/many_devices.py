@@ -19,7 +19,6 @@ from models.checkpoints import load, save
 from models.pixel_classifier import PixelClassifier
 from multav.errors import Cancelled, Interrupted, InvalidSpec, WorkerLost
 from multav.progress import Progress
-from multav.training import told_error
 from multav.training.curve import CurvePoint
 from multav.training.train import Trained
 from worker import training_order
@@ -33,6 +32,10 @@ _WHAT_TO_DO: Final = (
     "one"
 )
 _log = logging.getLogger(__name__)
+
+
+class HostsMissing(WorkerLost):
+    """Not as many workers came in time as the training is for hosts."""
 
 
 def refuse_beyond_machine(devices: int, *, cuda: bool) -> None:
@@ -64,7 +67,7 @@ class ManyDevices:
         """As `multav.training.train.train` does it, from a checkpoint in the folder where there is one.
 
         When a rank or their agent is killed, all ranks go on from the last checkpoint. Raises `WorkerLost` when that
-        happens more than `restarts` times, and what `train` raises.
+        happens more than `restarts` times, `HostsMissing`, and what `train` and `check` raise.
         """
         refuse_beyond_machine(self.order.devices_here, cuda=self.order.cuda)
         save(model, self.folder / training_order.BEGINNING, dtype=torch.float32)
@@ -87,9 +90,15 @@ class ManyDevices:
             **told,
         )
 
+    @property
+    def have_met(self) -> bool:
+        """Whether the ranks of all hosts have found each other, since the agent that runs was started."""
+        return (self.folder / training_order.MET).exists()
+
     def _run(self, notes: Notes, restarts: int) -> str | None:
         """One agent from its start to its end: None when all is done, else how it died."""
         self._restarted = 0
+        (self.folder / training_order.MET).unlink(missing_ok=True)
         agent = start_agent(self.folder, self.order, restarts, None if self.meet is None else self.meet())
         try:
             self._watch(agent, notes)
@@ -102,7 +111,7 @@ class ManyDevices:
                 f"processes of the training died too often; the worker's log says how. {_WHAT_TO_DO}"
             )
         if agent.returncode == NOBODY_CAME:
-            raise WorkerLost(
+            raise HostsMissing(
                 f"the training is for {self.order.request.hosts} hosts, and not as many workers came in time: let "
                 "more workers run, and resume it"
             )
@@ -117,13 +126,11 @@ class ManyDevices:
         while True:
             # In this order: what is left by a process that has ended is not missed.
             ended = agent.poll() is not None
-            errors = [
-                json.loads(path.read_text()) for path in sorted(self.folder.glob(training_order.ERRORS))
-            ]
+            error = training_order.error_in(self.folder)
             for kind, told in notes.fresh():
                 self._hand_on(kind, told)
-            if errors:
-                raise told_error.from_json(errors[0])
+            if error is not None:
+                raise error
             if ended and stop is not None and not (self.folder / training_order.RESULT).exists():
                 raise stop
             if ended:
@@ -131,9 +138,12 @@ class ManyDevices:
             if stop is None:
                 try:
                     self.check()
-                except (Cancelled, Interrupted) as error:
-                    stop, until = error, time.monotonic() + self.patience
-                    word = "cancelled" if isinstance(error, Cancelled) else "interrupted"
+                except (Cancelled, Interrupted) as asked:
+                    if not self.have_met:
+                        # There is nobody who could stop, and nothing that is lost.
+                        raise
+                    stop, until = asked, time.monotonic() + self.patience
+                    word = "cancelled" if isinstance(asked, Cancelled) else "interrupted"
                     (self.folder / training_order.STOP).write_text(word)
             elif time.monotonic() > until:
                 _log.warning(

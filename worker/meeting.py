@@ -8,6 +8,9 @@ from typing import Any, Final, Self
 
 from store.settings import Settings
 
+GATHERING_SECONDS: Final = 600.0
+"""For how long the hosts of a training wait until they are complete."""
+_MOST_UNTIL_REACHED: Final = 60
 _LOOPBACK: Final = "127.0.0.1"
 
 
@@ -32,6 +35,11 @@ class Meeting:
     def of(cls, told: dict[str, Any]) -> Self:
         """What `told` has made a dictionary of."""
         return cls(**told)
+
+    @property
+    def place(self) -> str:
+        """Where others reach it."""
+        return f"{self.leader}:{self.port}"
 
     @property
     def told(self) -> dict[str, Any]:
@@ -62,12 +70,14 @@ class Host:
     @property
     def arguments(self) -> list[str]:
         """What `torchrun` is told of it."""
-        meeting, leads = self.meeting, str(self.leads).lower()
+        meeting, leads, patience = self.meeting, str(self.leads).lower(), round(self.patience)
+        # The leader begins to listen within seconds: who waits longer for its port does not reach it.
+        waits = f"join_timeout={patience},read_timeout={min(patience, _MOST_UNTIL_REACHED)}"
         return [
             "--rdzv-backend=c10d",
-            f"--rdzv-endpoint={meeting.leader}:{meeting.port}",
+            f"--rdzv-endpoint={meeting.place}",
             f"--rdzv-id={meeting.run}",
-            f"--rdzv-conf=is_host={leads},join_timeout={round(self.patience)},last_call_timeout=1",
+            f"--rdzv-conf=is_host={leads},{waits},last_call_timeout=1",
             f"--nnodes={meeting.hosts}",
             f"--local-addr={self.own_address}",
         ]

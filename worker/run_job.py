@@ -6,6 +6,7 @@ run the kind's runner, with a heartbeat beside it
   ├── result ───────► succeed
   ├── Cancelled ────► confirm_cancel
   ├── Interrupted ──► release (the worker shuts down, the job is paused, somebody else is in a hurry)
+  ├── PutOff ───────► put_off (it cannot go on now: back to the queue, and no message for a while)
   ├── LeftToParts ──► write nothing: the job goes on in its parts, and their last one queues it again
   ├── ClaimLost ────► write nothing: somebody else has the job
   └── any error ────► fail, with the problem a user can act on
@@ -38,7 +39,7 @@ from store.queue import Queue
 from store.settings import Settings
 from worker.heartbeat import heartbeat
 from worker.runners.attack import run_attack
-from worker.running_job import Flag, LeftToParts, RunningJob
+from worker.running_job import Flag, LeftToParts, PutOff, RunningJob
 
 if TYPE_CHECKING:
     from worker.process import WorkerProcess
@@ -144,6 +145,9 @@ def _outcome(
         result = runners[running.job.kind](running, process)
     except Cancelled:
         return "cancelled", jobs.confirm_cancel
+    except PutOff as put_off:
+        cause = put_off.cause
+        return f"put off ({cause})", lambda session, claim: jobs.put_off(session, claim, cause)
     except Interrupted:
         return "released", jobs.release
     except LeftToParts:
@@ -151,7 +155,7 @@ def _outcome(
     except ClaimLost:
         return "lost", None
     except Exception as error:
-        described = as_problem(error)
+        described = as_problem(error, running.job.kind)
         level = logging.INFO if isinstance(error, MultavError) else logging.ERROR
         _log.log(level, "job %s failed", running.job.id, exc_info=error)
         return described.code, lambda session, claim: jobs.fail(session, claim, described.problem())
@@ -166,7 +170,7 @@ def _end_or_fail(running: RunningJob, transition: Transition) -> bool:
         raise
     except Exception as error:
         _log.exception("job %s: its end is refused by the database", running.job.id)
-        problem = as_problem(error).problem()
+        problem = as_problem(error, running.job.kind).problem()
         return _end(running, lambda session, claim: jobs.fail(session, claim, problem))
 
 
@@ -189,8 +193,8 @@ def _end(running: RunningJob, transition: Transition) -> bool:
             return True
 
 
-def as_problem(error: Exception) -> MultavError:
-    """What a user is told of an error: never a trace, always what to do."""
+def as_problem(error: Exception, kind: str) -> MultavError:
+    """What a user is told of an error in a job of that kind: never a trace, always what to do."""
     if isinstance(error, MultavError):
         return error
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
@@ -198,12 +202,19 @@ def as_problem(error: Exception) -> MultavError:
             "the worker's disk is full: make room in its data folder (MULTAV_DATA_DIR), then resume the job"
         )
     if _is_out_of_memory(error):
-        return OutOfMemory(
-            "the worker ran out of memory: attack a smaller or shorter video, or one clip of it"
-        )
+        return OutOfMemory(f"the worker ran out of memory: {_smaller(kind)}")
     return InternalError(
         "the worker met a defect while it ran this job; its log has the details under the job's id"
     )
+
+
+def _smaller(kind: str) -> str:
+    """What takes less memory, in a job of that kind."""
+    if kind.startswith("training"):
+        return "take a smaller batch_size, a larger accumulation or smaller clips (start.geometry)"
+    if kind.startswith("audit"):
+        return "take a smaller batch_size"
+    return "attack a smaller or shorter video, or one clip of it"
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -27,6 +27,14 @@ class LeftToParts(Exception):
     """The job was split: it goes on in its parts, and this attempt has nothing more to write."""
 
 
+class PutOff(Interrupted):
+    """The job cannot go on now, and may later: it goes back to the queue for a while. `cause`: of its event."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
 class Flag(Protocol):
     """Something that is set once, e.g. when the worker shuts down."""
 

@@ -11,16 +11,16 @@ import traceback
 
 from torch.distributed import run
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.elastic.rendezvous.api import RendezvousTimeoutError
+from torch.distributed.elastic.rendezvous.api import RendezvousConnectionError, RendezvousTimeoutError
 
 from multav.die_with_parent import die_with_parent
 from worker.meeting import Host
-from worker.training_order import AGENT, NOBODY_CAME, RANKS_DIED
+from worker.training_order import AGENT, NOBODY_CAME, NOT_REACHED, RANKS_DIED
 
 
 def main(folder: str, devices: str, restarts: str, worker: str, host: str | None = None) -> None:
-    """Returns when all ranks have ended well; exits with `RANKS_DIED` when they died too often, and with `NOBODY_CAME`
-    when the hosts of the meeting were not complete in time.
+    """Returns when all ranks have ended well; exits with `RANKS_DIED` when they died too often, with `NOBODY_CAME` when
+    the hosts of the meeting were not complete in time, and with `NOT_REACHED` when there is no port where they meet.
     """
     die_with_parent(int(worker))
     os.environ[AGENT] = str(os.getpid())
@@ -44,6 +44,9 @@ def main(folder: str, devices: str, restarts: str, worker: str, host: str | None
     except RendezvousTimeoutError:
         traceback.print_exc()
         sys.exit(NOBODY_CAME)
+    except RendezvousConnectionError:
+        traceback.print_exc()
+        sys.exit(NOT_REACHED)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ order.json                what to train, on what, with which means
 beginning.safetensors     the network that it starts from
 kept.safetensors          a checkpoint to go on from, where there is one
 checkpoint.safetensors    the last one of this attempt; whoever starts again goes on there
+met                       the ranks of all hosts have found each other, since the agent of this one started
 notes.jsonl               points, progress and checkpoints of the first rank, a line each
 stop                      says that they shall stop, and as what
 error-<rank>.json         why a rank gave up
@@ -17,8 +18,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from multav.training import videos_json
+from multav.training import told_error, videos_json
 from multav.training.request import TrainingRequest
+from multav.training.told_error import TellableError
 from multav.training.videos import TrainingVideos
 from multav.video.limits import Limits
 
@@ -26,6 +28,7 @@ ORDER: Final = "order.json"
 BEGINNING: Final = "beginning.safetensors"
 KEPT: Final = "kept.safetensors"
 CHECKPOINT: Final = "checkpoint.safetensors"
+MET: Final = "met"
 NOTES: Final = "notes.jsonl"
 STOP: Final = "stop"
 ERRORS: Final = "error-*.json"
@@ -36,8 +39,9 @@ AGENT: Final = "TRAINING_AGENT_PID"
 """Variable that tells ranks whose children they are."""
 RANKS_DIED: Final = 3
 NOBODY_CAME: Final = 4
-"""What the agent exits with when its ranks died too often, or other hosts stayed away; with anything else but 0 it died
-itself."""
+NOT_REACHED: Final = 5
+"""What the agent exits with when its ranks died too often, other hosts stayed away, or the port where they meet was not
+there; with anything else but 0 it died itself."""
 MAX_RESTARTS: Final = 3
 """How often all ranks are started again when one of them or their agent has died, in one attempt of the job."""
 
@@ -92,6 +96,13 @@ class TrainingOrder:
             threads=told["threads"],
             leads=told["leads"],
         )
+
+
+def error_in(folder: Path) -> TellableError | None:
+    """Why a rank gave up, the first in order where several did; None as long as none has."""
+    for path in sorted(folder.glob(ERRORS)):
+        return told_error.from_json(json.loads(path.read_text()))
+    return None
 
 
 def put(path: Path, told: Any) -> None:

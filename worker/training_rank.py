@@ -43,6 +43,7 @@ def main(folder: Path) -> None:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         with joined(cuda=order.cuda, leads=order.leads) as ranks:
             rank = ranks.rank
+            (folder / training_order.MET).touch()
             trained = _trained(order, ranks, folder)
         if ranks.is_first:
             _leave(trained, folder)
@@ -123,7 +124,7 @@ def _in_words(error: Exception) -> told_error.TellableError | None:
 
     if isinstance(error, (Cancelled, Interrupted)):
         return error
-    problem = as_problem(error)
+    problem = as_problem(error, "training")
     return None if isinstance(problem, InternalError) else problem
 
 

@@ -78,6 +78,11 @@ def estimate(
         said.append("the size of the network is not known: memory counts its activations alone")
     if workers == 0:
         said.append("no worker gives a sign of life: the training would wait for one")
+    elif workers < request.hosts:
+        said.append(
+            f"{request.hosts} hosts are as many workers, and {workers} {'gives' if workers == 1 else 'give'} a sign of "
+            "life: the training would wait for others, and fail when they do not come"
+        )
     values = 3 * geometry.frames * geometry.height * geometry.width
     # The speed of a processor is that of all its cores.
     at_once = request.hosts if device == "cpu" else request.devices

@@ -28,6 +28,17 @@ def from_json(told: dict[str, Any]) -> TellableError:
     return kind(told["detail"], errors=told["errors"])
 
 
+def of_host(error: MultavError, address: str) -> TellableError:
+    """The same error, that says on which host it came up."""
+    return from_json(to_json(error) | {"detail": f"on host {address}: {error.detail}"})
+
+
+def from_problem(problem: dict[str, Any]) -> MultavError:
+    """As `from_json`, of the problem object of a failed job."""
+    kind = _BY_CODE.get(problem["code"], InternalError)
+    return kind(problem["detail"], errors=problem.get("errors", ()))
+
+
 # Of that module alone: subclasses elsewhere share codes, and are made in other ways.
 _BY_CODE: Final[dict[str, type[MultavError]]] = {
     each.code: each

@@ -11,6 +11,7 @@
     a  create             the row is written; the message comes after the commit
     b  claim              one worker wins: attempt + 1, owner and lease are set
     c  release            the worker shuts down: back to the queue, the attempt does not count
+       put_off            as release, but for a while: the job cannot go on now
     d  succeed, e fail    the worker ends its attempt
     f  sweep              the lease ran out: back to the queue, or failed (worker_lost) after the last attempt
     g  request_cancel     of a queued job: cancelled at once
@@ -28,7 +29,7 @@ as well, so that a worker which was given up cannot overwrite what its successor
 makes a new `version`; every transition leaves an event.
 """
 
-from store.jobs.companions import dismiss, invite
+from store.jobs.companions import dismiss, first_problem, invite, lacking_elsewhere
 from store.jobs.life import (
     Use,
     advance,
@@ -38,6 +39,7 @@ from store.jobs.life import (
     create,
     fail,
     heartbeat,
+    put_off,
     release,
     report_progress,
     succeed,
@@ -85,16 +87,19 @@ __all__ = [
     "dismiss",
     "events_after",
     "fail",
+    "first_problem",
     "gather",
     "get",
     "heartbeat",
     "hurried",
     "invite",
+    "lacking_elsewhere",
     "listed",
     "mark_nudged",
     "oldest_waiting_seconds",
     "parts",
     "pause",
+    "put_off",
     "release",
     "remove",
     "report_progress",

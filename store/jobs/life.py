@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from store.database import now
 from store.jobs.moves import Claim, ClaimLost, held, move, queued_row, record, rows_of
 from store.jobs.rows import NORMAL, Job, JobState, get, is_paused
-from store.tables import ArtifactTable, JobTable, JobUseTable
+from store.tables import ArtifactTable, JobEventTable, JobTable, JobUseTable
 
 Use = tuple[Literal["model", "dataset"], str]
 """What a job needs, and its name."""
@@ -62,8 +62,8 @@ def claim(session: Session, job_id: str, owner: str, lease_seconds: float) -> Cl
     if not moved:
         return None
     job = get(session, job_id)
-    if not _is_split(session, job_id):
-        # Only a job in parts keeps what an earlier attempt did.
+    if not _was_split(session, job_id):
+        # Only a job that was left to parts keeps what an earlier attempt did; parts may also run beside a job.
         move(
             session,
             [JobTable.id == job_id],
@@ -76,8 +76,11 @@ def claim(session: Session, job_id: str, owner: str, lease_seconds: float) -> Cl
     return Claim(job_id, job.attempt, owner)
 
 
-def _is_split(session: Session, job_id: str) -> bool:
-    return session.scalar(select(JobTable.id).where(JobTable.parent_id == job_id).limit(1)) is not None
+def _was_split(session: Session, job_id: str) -> bool:
+    split = select(JobEventTable.version).where(
+        JobEventTable.job_id == job_id, JobEventTable.cause == "split"
+    )
+    return session.scalar(split.limit(1)) is not None
 
 
 def heartbeat(session: Session, claim: Claim, lease_seconds: float) -> bool:
@@ -169,6 +172,19 @@ def release(session: Session, claim: Claim) -> None:
 
     A job that is to be cancelled is cancelled instead.
     """
+    # Not nudged: the sweeper, or the releasing worker itself, publishes it at once.
+    _put_back(session, claim, "released", nudged_at=None)
+
+
+def put_off(session: Session, claim: Claim, cause: str) -> None:
+    """As `release`, because it cannot go on now: it is published again when a message would have been lost.
+
+    `cause` is the event's. Raises `ClaimLost`.
+    """
+    _put_back(session, claim, cause, nudged_at=now())
+
+
+def _put_back(session: Session, claim: Claim, cause: str, **values: Any) -> None:
     if cancel_requested(session, claim):
         confirm_cancel(session, claim)
         return
@@ -179,8 +195,7 @@ def release(session: Session, claim: Claim) -> None:
         attempt=JobTable.attempt - 1,
         owner=None,
         lease_until=None,
-        # Not nudged: the sweeper, or the releasing worker itself, publishes it at once.
-        nudged_at=None,
+        **values,
     )
     if not moved:
         raise ClaimLost(f"job {claim.job_id} is no longer run by attempt {claim.attempt} of {claim.owner}")
@@ -190,7 +205,7 @@ def release(session: Session, claim: Claim) -> None:
             ArtifactTable.job_id == claim.job_id, ArtifactTable.attempt == claim.attempt
         )
     )
-    record(session, claim.job_id, "released")
+    record(session, claim.job_id, cause)
 
 
 def _end(session: Session, claim: Claim, state: JobState, cause: str, **values: Any) -> None:

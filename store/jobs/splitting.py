@@ -25,7 +25,7 @@ class Part:
 
 
 def claim_part(session: Session, owner: str, lease_seconds: float) -> Claim | None:
-    """Take the part that is to be run next: of the smallest priority, then of the oldest job. None when none waits."""
+    """Take the part that is to be run next: of the smallest priority, then the oldest. None when none waits."""
     waiting = session.scalar(
         select(JobTable.id)
         .where(JobTable.state == "queued", JobTable.parent_id.is_not(None), ~is_paused())

@@ -330,3 +330,16 @@ def test_on_two_hosts(stack: Any, wait_for: Any, tmp_path: Path) -> None:
     stack.client.resume(job_id)
     assert_whole(stack, stack.finished(job_id), 200, tmp_path)
     assert helper() is None
+
+
+@pytest.mark.slow
+def test_two_trainings_that_each_hold_the_worker_that_the_other_lacks(stack: Any, tmp_path: Path) -> None:
+    """The younger lets go, and has its turn when the older one is done; the parts of an audit wait for them."""
+    audit = stack.client.audit(
+        {"subset": {"count": 40}, "attacks": [{"kind": "multav-linf"}], "checks": None}
+    )
+    asked = {**SMALL, "steps": 20, "devices": 2, "hosts": 2}
+    both = [stack.client.train({**asked, "name": name})["id"] for name in ("holds-one", "holds-the-other")]
+    for job_id in both:
+        assert_whole(stack, stack.finished(job_id), 20, tmp_path / job_id)
+    assert stack.finished(audit["id"])["state"] == "succeeded"

@@ -355,6 +355,31 @@ def test_more_devices_than_any_worker_has(service: Any) -> None:
                 workers.leave(session, worker)
 
 
+def test_fewer_workers_than_hosts_are_said_before(service: Any) -> None:
+    body = {"devices": 2, "hosts": 2, "attack": None, "batch_size": 4}
+
+    def said() -> str:
+        answer = post(service, body, dry_run="true")
+        assert answer.status_code == 200, answer.text
+        return " ".join(answer.json()["remarks"])
+
+    def there(name: str) -> None:
+        with service.database.write() as session:
+            workers.beat(session, name, device="cpu", job_id=None)
+
+    names = ("elsewhere:1:a", "elsewhere:2:b")
+    try:
+        there(names[0])
+        assert "2 hosts are as many workers, and 1 gives a sign of life" in said()
+        assert post(service, body).status_code == 202, "others may come"
+        there(names[1])
+        assert "as many workers" not in said()
+    finally:
+        with service.database.write() as session:
+            for name in names:
+                workers.leave(session, name)
+
+
 def test_numbers_that_no_database_keeps(service: Any) -> None:
     for body in (
         '{"start": {"architecture": "resnet3d", "arguments": {"depth": 1e999}}}',
@@ -394,6 +419,9 @@ def test_every_architecture_has_its_name(service: Any) -> None:
 
 def test_the_curve_is_read_while_the_training_runs(service: Any) -> None:
     job = post(service, {}).json()
+    nothing = service.client.get(job["links"]["curve"]).json()
+    assert nothing["items"] == []
+    assert nothing["next_cursor"], "it has not ended"
     claim = service.claim(job["id"])
     points = [CurvePoint("step", step, step / 100, loss=1.0, accuracy=0.5) for step in (10, 20, 30)]
     points.insert(2, CurvePoint("look", 20, 0.2, clean_accuracy=0.8, robust_accuracy=0.4, best=True))
@@ -410,10 +438,16 @@ def test_the_curve_is_read_while_the_training_runs(service: Any) -> None:
     page = service.client.get(job["links"]["curve"], params={"cursor": page["next_cursor"]}).json()
     assert [item["step"] for item in page["items"]] == [30]
     assert page["next_cursor"], "more may come"
+    whole = service.client.get(job["links"]["curve"], params={"cursor": nothing["next_cursor"]}).json()
+    assert len(whole["items"]) == 4
     looks = service.client.get(job["links"]["curve"], params={"series": "look"}).json()
     assert [item["step"] for item in looks["items"]] == [20]
     assert service.client.get(job["links"]["curve"], params={"cursor": "x"}).status_code == 422
     assert service.client.get(job["links"]["curve"], params={"series": "x"}).status_code == 422
+    service.client.post(f"/v1/jobs/{job['id']}/cancel")
+    with service.database.write() as session:
+        jobs.confirm_cancel(session, claim)
+    assert service.client.get(job["links"]["curve"]).json()["next_cursor"] is None, "it has, and all is read"
     attack = service.job()
     answer = service.client.get(f"/v1/trainings/{attack['id']}/curve")
     assert answer.status_code == 404

@@ -1,11 +1,13 @@
 """Parts that run beside a job which its worker keeps."""
 
 import pytest
+from sqlalchemy import update
 
 from store import jobs
-from store.database import Database
+from store.database import Database, now
 from store.jobs import Claim, ClaimLost, Part
-from tests.store.test_jobs import claimed, do, let_lease_run_out, read, sweep
+from store.tables import JobTable
+from tests.store.test_jobs import PROBLEM, claimed, do, let_lease_run_out, read, sweep
 
 HOST = Part("training-host", {"run": "1"})
 
@@ -92,3 +94,77 @@ def test_a_job_that_is_resumed_finds_its_way_though_parts_of_it_were_cancelled(d
     do(database, jobs.succeed, taken(database), {"joined": False})
     assert do(database, jobs.gather, leader.job_id)
     assert read(database, leader.job_id).state == "queued"
+
+
+def test_the_next_attempt_begins_its_progress_anew(database: Database) -> None:
+    """Unlike that of a job that was left to its parts."""
+    leader = claimed(database)
+    invited(database, leader)
+    do(database, jobs.report_progress, leader, done=70, total=100, unit="steps", eta_seconds=None)
+    let_lease_run_out(database, leader.job_id)
+    sweep(database)
+    second = do(database, jobs.claim, leader.job_id, "second", 60)
+    assert read(database, leader.job_id).done is None
+    do(database, jobs.report_progress, second, done=50, total=100, unit="steps", eta_seconds=None)
+    assert read(database, leader.job_id).done == 50
+
+
+def split(database: Database, **values: int) -> Claim:
+    """A job that goes on in two parts of its own."""
+    claim = claimed(database, **values)
+    pieces = [Part("audit-clips", {})] * 2
+    do(database, jobs.split, claim, pieces, total=2, unit="outcomes", max_attempts=3)
+    return claim
+
+
+def test_they_go_before_all_other_parts(database: Database) -> None:
+    """Also before those that are older, and of jobs of a higher priority: a worker stands idle until they run."""
+    split(database, priority=0)
+    leader = claimed(database, priority=2)
+    (part,) = invited(database, leader)
+    split(database, priority=0)
+    assert taken(database).job_id == part
+
+
+def test_the_problem_of_the_first_that_failed(database: Database) -> None:
+    leader = claimed(database)
+    (older,) = invited(database, leader)
+    do(database, jobs.fail, taken(database), {"code": "of another meeting"})
+    called = invited(database, leader, 2)
+    assert older not in called
+    assert do(database, jobs.first_problem, called) is None
+    first, second = taken(database), taken(database)
+    do(database, jobs.fail, second, PROBLEM)
+    do(database, jobs.fail, first, {"code": "later"})
+    with database.write() as session:
+        session.execute(update(JobTable).where(JobTable.id == first.job_id).values(finished_at=now() + 5))
+    assert do(database, jobs.first_problem, called) == PROBLEM
+    assert do(database, jobs.first_problem, []) is None
+
+
+def test_what_older_jobs_lack(database: Database) -> None:
+    old, young = claimed(database), claimed(database)
+    with database.write() as session:
+        session.execute(update(JobTable).where(JobTable.id == old.job_id).values(created_at=now() - 100))
+
+    def lacking(claim: Claim, after_seconds: float = -1) -> int:
+        found: int = do(database, jobs.lacking_elsewhere, claim, after_seconds=after_seconds)
+        return found
+
+    # What audits wait for is no worker that stands idle.
+    audit = split(database)
+    with database.write() as session:
+        session.execute(update(JobTable).where(JobTable.id == audit.job_id).values(created_at=now() - 200))
+    assert (lacking(old), lacking(young)) == (0, 0)
+    invited(database, young)
+    assert (lacking(old), lacking(young)) == (0, 0), "the older one does not wait for the younger"
+    invited(database, old, 2)
+    assert (lacking(old), lacking(young)) == (0, 2)
+    assert lacking(young, after_seconds=60) == 0
+    assert taken(database) is not None
+    do(database, jobs.pause, old.job_id)
+    assert lacking(young) == 0
+    do(database, jobs.resume, old.job_id, more_attempts=3)
+    assert lacking(young) > 0
+    do(database, jobs.dismiss, old)
+    assert lacking(young) == 0

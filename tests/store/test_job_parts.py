@@ -66,6 +66,7 @@ def test_a_job_waits_for_its_parts_and_then_goes_on(database: Database) -> None:
     first, second = take(database, "a"), take(database, "b")
     assert [part.spec["first"] for part in parts(database, job_id)] == [0, 1]
     assert do(database, jobs.claim_part, "c", 60) is None
+    do(database, jobs.count_up, first, done=2, seconds_each=None)
     do(database, jobs.succeed, first, {})
     assert do(database, jobs.gather, job_id) is False
     do(database, jobs.succeed, second, {})
@@ -75,6 +76,7 @@ def test_a_job_waits_for_its_parts_and_then_goes_on(database: Database) -> None:
     again = do(database, jobs.claim, job_id, "planner", 60)
     # Gathering is no new attempt: a job of many parts must not use its attempts up.
     assert again.attempt == 1
+    assert read(database, job_id).done == 2, "what the parts did"
     do(database, jobs.succeed, again, {"verdict": "robust"})
     assert read(database, job_id).result == {"verdict": "robust"}
 
@@ -130,7 +132,9 @@ def test_outcomes_come_in_the_order_in_which_they_were_found(database: Database)
     one, two = take(database, "a"), take(database, "b")
     do(database, outcomes.add, one, [outcome(9), outcome(8)])
     with database.read() as session:
+        beginning = outcomes.listed(session, "nothing").next_cursor
         page = outcomes.listed(session, job_id, limit=1)
+        assert outcomes.listed(session, job_id, limit=1, cursor=beginning) == page
         rest = outcomes.listed(session, job_id, limit=5, cursor=page.next_cursor)
     assert [row.clip for row in (*page.items, *rest.items)] == [9, 8]
     do(database, outcomes.add, two, [outcome(1)])

@@ -187,6 +187,22 @@ def test_release_gives_the_attempt_back(database: Database) -> None:
         assert len(artifacts.for_job(session, job.id)) == 1
 
 
+def test_a_job_that_is_put_off_waits_for_a_while(database: Database) -> None:
+    """Its attempt does not count, and its event says why."""
+    taken = claimed(database)
+    do(database, jobs.put_off, taken, "hosts_missing")
+    job = read(database, taken.job_id)
+    assert (job.state, job.attempt, job.owner) == ("queued", 0, None)
+    assert story(database, job.id)[-1] == ("queued", "hosts_missing")
+    assert sweep(database, nudge_seconds=60).to_nudge == {}
+    assert sweep(database, nudge_seconds=-1).to_nudge == {job.id: "attack"}
+    again = claim(database, job.id)
+    assert again is not None
+    do(database, jobs.request_cancel, job.id)
+    do(database, jobs.put_off, again, "hosts_missing")
+    assert read(database, job.id).state == "cancelled"
+
+
 def test_cancel(database: Database) -> None:
     waiting = create(database)
     for _ in range(2):
@@ -334,7 +350,10 @@ class LifeOfAJob(RuleBasedStateMachine):
             self.claims.append(taken)
 
     @precondition(lambda self: self.claims)
-    @rule(data=st.data(), what=st.sampled_from(["beat", "progress", "succeed", "fail", "cancel", "release"]))
+    @rule(
+        data=st.data(),
+        what=st.sampled_from(["beat", "progress", "succeed", "fail", "cancel", "release", "put off"]),
+    )
     def write(self, data: st.DataObject, what: str) -> None:
         taken = data.draw(st.sampled_from(self.claims))
         was = read(self.database, self.job_id)
@@ -345,6 +364,7 @@ class LifeOfAJob(RuleBasedStateMachine):
             "fail": (jobs.fail, taken, PROBLEM),
             "cancel": (jobs.confirm_cancel, taken),
             "release": (jobs.release, taken),
+            "put off": (jobs.put_off, taken, "hosts_missing"),
         }
         try:
             if what == "progress":

@@ -62,11 +62,16 @@ def count(database: Database, table: Any) -> int:
 
 def test_points_come_in_the_order_in_which_they_were_noted(database: Database) -> None:
     claim = training(database)
+    first = listed(database, claim.job_id)
+    assert first.items == ()
     look = CurvePoint("look", 10, 1.0, clean_accuracy=0.5, robust_accuracy=0.25, best=True)
     for point in (step(10), look, step(20, learning_rate=1e-3)):
         do(database, training_points.add, claim, point)
     page = listed(database, claim.job_id, limit=2)
     assert page.items == (step(10), look)
+    assert listed(database, claim.job_id, limit=2, cursor=first.next_cursor) == page, (
+        "also from the very beginning"
+    )
     rest = listed(database, claim.job_id, cursor=page.next_cursor)
     assert rest.items == (step(20, learning_rate=1e-3),)
     assert listed(database, claim.job_id, series="look").items == (look,)
@@ -165,6 +170,26 @@ def test_one_checkpoint_is_kept_and_the_older_goes(database: Database) -> None:
         done = training_checkpoints.get(session, claim.job_id)
     assert (done.step, done.blob_id, done.result) == (10, None, {"model": "m"})
     assert count(database, BlobTable) == 0
+
+
+def test_a_checkpoint_that_is_soon_replaced_goes_moments_later(database: Database) -> None:
+    """Not an hour: with a checkpoint every few seconds a disk would be full by then."""
+    claim = training(database)
+    first, second, third = (bytes([number]) * 1_000_000 for number in (1, 2, 3))
+    for number, content in enumerate((first, second, third)):
+        blob = written(database, content, long_ago=False)
+        do(database, training_checkpoints.keep, claim, blob, step=number, max_attempts=2)
+    assert blobs.collect(database, older_than_seconds=3600) == 0, (
+        "somebody may have found them in this moment"
+    )
+    # Somebody has: of these bytes nobody knows any more that they were let go.
+    found = blobs.write(database, BytesIO(second))
+    with database.write() as session:
+        session.execute(update(BlobTable).values(touched_at=now() - 100))
+    assert blobs.collect(database, older_than_seconds=3600) == 1
+    assert count(database, BlobTable) == 2
+    for kept in (found, blob):
+        assert len(b"".join(blobs.read(database, kept.id))) == 1_000_000
 
 
 def test_bytes_that_others_need_stay(database: Database) -> None:

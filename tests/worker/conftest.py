@@ -1,6 +1,7 @@
 """A worker's parts on a real database; models are small and made here."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,17 @@ import torch
 from models.architectures import build
 from models.checkpoints import save
 from models.pixel_classifier import PixelClassifier
+from multav.datasets.catalogue import parse_dataset
 from multav.geometry import InputGeometry
 from multav.model_card import ModelCard
-from store import models
+from store import datasets, models
 from store.database import Database, migrate
 from store.models import RegisteredModel
+from store.queue import Queue
 from store.settings import Settings
+from store.work_folders import WorkFolders
+from worker.dataset_cache import DatasetCache
+from worker.model_cache import ModelCache
 
 torch.set_num_threads(1)
 
@@ -34,6 +40,31 @@ def database(settings: Settings) -> Iterator[Database]:
     database = Database(settings.database)
     yield database
     database.close()
+
+
+@dataclass
+class Process:
+    """What a runner asks of its process."""
+
+    database: Database
+    settings: Settings
+    models: ModelCache
+    datasets: DatasetCache
+    folders: WorkFolders
+    queue: Queue
+    device: str = "cpu"
+
+
+@pytest.fixture
+def process(database: Database, settings: Settings) -> Process:
+    """A worker's, with two small datasets registered: `few` and `held-out`."""
+    for name, seed in (("few", 1), ("held-out", 2)):
+        dataset = parse_dataset({"kind": "synthetic", "clips": 30, "size": 16, "frames": 4, "seed": seed})
+        with database.write() as session:
+            datasets.add(session, name, dataset, dataset.listing(), root=None, blob=None, origin="made")
+    folders = WorkFolders(settings.data_dir / "work")
+    cache = ModelCache(database, "cpu", folders, settings)
+    return Process(database, settings, cache, DatasetCache(database, settings), folders, Queue(settings))
 
 
 @pytest.fixture

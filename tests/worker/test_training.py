@@ -3,7 +3,6 @@
 import re
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,9 @@ from multav.training.request import TrainingRequest
 from store import artifacts, blobs, datasets, jobs, models, outcomes, training_checkpoints, training_points
 from store.database import Database, now
 from store.jobs import Claim, ClaimLost, Job
-from store.queue import Queue
-from store.settings import Settings
 from store.tables import ArtifactTable, JobTable
-from store.work_folders import WorkFolders
 from tests.multav.datasets import trees
-from worker.dataset_cache import DatasetCache
-from worker.model_cache import ModelCache
+from tests.worker.conftest import Process
 from worker.own_order import videos_of
 from worker.run_job import run_job
 from worker.runners import training
@@ -44,30 +39,6 @@ SPEC: dict[str, Any] = {
     "steps": 8,
     "precision": "float32",
 }
-
-
-@dataclass
-class Process:
-    """What a runner asks of its process."""
-
-    database: Database
-    settings: Settings
-    models: ModelCache
-    datasets: DatasetCache
-    folders: WorkFolders
-    queue: Queue
-    device: str = "cpu"
-
-
-@pytest.fixture
-def process(database: Database, settings: Settings) -> Process:
-    for name, seed in (("few", 1), ("held-out", 2)):
-        dataset = parse_dataset({"kind": "synthetic", "clips": 30, "size": 16, "frames": 4, "seed": seed})
-        with database.write() as session:
-            datasets.add(session, name, dataset, dataset.listing(), root=None, blob=None, origin="made")
-    folders = WorkFolders(settings.data_dir / "work")
-    cache = ModelCache(database, "cpu", folders, settings)
-    return Process(database, settings, cache, DatasetCache(database, settings), folders, Queue(settings))
 
 
 def create(database: Database, **other: Any) -> str:

@@ -20,7 +20,7 @@ from models.beginnings import beginning
 from models.checkpoints import load
 from models.pixel_classifier import PixelClassifier
 from multav.audits.request import PRIORITIES
-from multav.errors import Cancelled, Conflict, DependencyDown, MultavError, NotFound, TrainingDiverged
+from multav.errors import Cancelled, Conflict, MultavError, NotFound, TrainingDiverged, WorkerLost
 from multav.model_card import read_card
 from multav.progress import Progress
 from multav.training import checkpoint as checkpoints
@@ -32,12 +32,10 @@ from multav.training.train import Trained, train
 from multav.training.videos import TrainingVideos
 from store import artifacts, blobs, datasets, jobs, models, training_checkpoints, training_points
 from store.blobs import Blob
-from store.jobs import ClaimLost, Part
-from worker.many_devices import ManyDevices
-from worker.meeting import Host, Meeting, own_address
+from worker.called_hosts import CalledHosts
+from worker.many_devices import HostsMissing, ManyDevices
 from worker.own_order import own_order, videos_of
 from worker.patience import patiently
-from worker.runners import training_host
 from worker.runners.training_host import SHARE_OF_SHUTDOWN
 from worker.trained_model import TrainedModel
 from worker.training_order import CHECKPOINT, KEPT
@@ -126,40 +124,31 @@ class _Training:
             self._began = min(self._began, time.monotonic())
             running.report(progress)
 
+        def check() -> None:
+            self._check()
+            others.look(gathering=not devices.have_met)
+
+        others = CalledHosts(running, self.process.queue, request.hosts - 1)
+        devices = ManyDevices(
+            folder=self.folder.absolute(),
+            order=own_order(request, videos, self.process, leads=True),
+            on_checkpoint=self._keep,
+            on_point=self._note,
+            on_progress=report,
+            check=check,
+            patience=SHARE_OF_SHUTDOWN * running.settings.shutdown_seconds,
+            meet=None if request.hosts == 1 else others.meet,
+        )
         try:
-            return ManyDevices(
-                folder=self.folder.absolute(),
-                order=own_order(request, videos, self.process, leads=True),
-                on_checkpoint=self._keep,
-                on_point=self._note,
-                on_progress=report,
-                check=self._check,
-                patience=SHARE_OF_SHUTDOWN * running.settings.shutdown_seconds,
-                meet=None if request.hosts == 1 else self._meet,
-            ).train(model)
+            return devices.train(model)
+        except WorkerLost as lost:
+            # What another host says of it is better to know than that it was lost here.
+            others.raise_problem()
+            if isinstance(lost, HostsMissing):
+                others.raise_missing(lost)
+            raise
         finally:
-            if request.hosts > 1:
-                self._part()
-
-    def _meet(self) -> Host:
-        """Call other workers together, each for a host's share of the devices."""
-        running, hosts = self.running, self.request.hosts
-        address = own_address(running.settings)
-        meeting = Meeting.at(address, hosts)
-        pieces = [Part(training_host.KIND, meeting.told)] * (hosts - 1)
-        with running.database.write() as session:
-            invited = jobs.invite(session, running.claim, pieces, max_attempts=running.settings.max_attempts)
-        for part_id in invited:
-            self.process.queue.nudge(part_id, training_host.KIND)
-        return Host(meeting, address, leads=True, patience=training_host.GATHERING_SECONDS)
-
-    def _part(self) -> None:
-        """Let the others go. Those that do not hear of it find nobody to meet, or are let go by who leads next."""
-        try:
-            with self.running.database.write() as session:
-                jobs.dismiss(session, self.running.claim)
-        except (DependencyDown, ClaimLost):
-            _log.warning("job %s: its other hosts are not dismissed", self.running.job.id, exc_info=True)
+            others.let_go()
 
     def _beginning(self, classes: tuple[str, ...]) -> PixelClassifier:
         start = self.request.start
