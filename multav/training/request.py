@@ -207,7 +207,8 @@ class TrainingRequest(_Part):
     schedule: Schedule = Field(default_factory=Multistep, description="how the learning rate changes")
     average: Annotated[float, Field(strict=True, gt=0, lt=1)] | None = Field(
         None,
-        description="what a running average of the weights keeps in each step; the average is the result",
+        description="what a running average of the weights keeps in each step, (1 + n) / (10 + n) in step n at most; "
+        "the average is the result",
     )
     label_smoothing: Annotated[float, Field(strict=True, ge=0, lt=1)] = Field(
         0.0, description="share of the label that is spread over all classes"
@@ -322,6 +323,14 @@ class TrainingRequest(_Part):
                     "where the clip is clean the divergence has no gradient to rank places by: take another placement, "
                     "or loss for crafting",
                 )
+        for _, attack in self.trained_against:
+            if self.ramp and attack.ball.name == "l2-literal":
+                refuse(
+                    "/ramp",
+                    f"the smaller the bound of {attack.kind} as it is printed, the darker it makes a clip: leave ramp "
+                    "out, or take another bound",
+                )
+                break
         for pointer, attack in self.named_attacks:
             if attack.targeted:
                 refuse(f"{pointer}/targeted", "a training knows no class to reach: leave targeted out")

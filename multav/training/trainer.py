@@ -244,7 +244,7 @@ class Trainer:
         self._optimiser.step()
         self._optimiser.zero_grad()
         if self.average is not None:
-            self.average.update(self.model)
+            self.average.update(self.model, self.step)
         self.step += 1
         return Stepped(loss, right / clips, rate, float(norm))
 
