@@ -1,7 +1,7 @@
 """The audit of a model that a training made. Torch-free."""
 
+from multav.attacks.catalogue import AnyAttack
 from multav.attacks.multav_linf import MultavLinf
-from multav.audits.cells import cells
 from multav.audits.request import AuditRequest, Subset
 from multav.training.request import TrainingRequest
 
@@ -22,18 +22,26 @@ def audited_on(request: TrainingRequest) -> str | None:
 def audit_request(
     request: TrainingRequest, *, model: str, sha256: str, dataset: str, dataset_sha256: str, videos: int
 ) -> AuditRequest:
-    """The audit of the model, against what it was trained on, on `dataset` with so many `videos`."""
-    attacks = {cell.name: cell.attack for cell in cells(request.validation_attacks or (MultavLinf(),))}
-    return AuditRequest(
+    """The audit of the model, against what it was trained on and what it was looked at with, on `dataset`.
+
+    Of its `videos` it takes those that the looks had, where these were at the same dataset.
+    """
+    attacks = [attack for _, attack in request.named_attacks] or [MultavLinf()]
+    audit = AuditRequest(
         models=(model,),
         model_sha256={model: sha256},
         dataset=dataset,
         dataset_sha256=dataset_sha256,
-        attacks=tuple(attacks.values()),
-        subset=Subset(count=min(request.validation.clips, videos)),
+        attacks=tuple(attacks),
+        # Drawn as the looks' are (`multav.training.videos`).
+        subset=Subset(count=min(request.validation.clips, videos), seed=request.seed),
         recipe=request.recipe,
         precision=request.precision,
     ).spelled_out()
+    once: dict[str, AnyAttack] = {}
+    for cell in audit.cells:
+        once.setdefault(cell.name, cell.attack)
+    return audit.model_copy(update={"attacks": tuple(once.values())})
 
 
 def why_no_audit(request: TrainingRequest) -> str:

@@ -245,7 +245,9 @@ class TrainingRequest(_Part):
         1, description="workers on machines of their own that the devices are spread over, as many on each"
     )
     audit: StrictBool = Field(
-        True, description="audit the finished model on its validation clips, against what it was trained on"
+        True,
+        description="audit the finished model on its validation clips, against what it was trained on and what they "
+        "are attacked with",
     )
 
     @classmethod
