@@ -90,7 +90,8 @@ def train(
 ) -> Trained:
     """Train `model`, pixels in [0, 1] to logits over `videos.classes`, in place on the device that it is on.
 
-    `check` is called often and may raise; where it raises `Interrupted` or `Cancelled` a checkpoint is written before.
+    `check` is called often and may raise; where it raises `Interrupted` or `Cancelled` a checkpoint is written before,
+    unless there is one of before loss and gradients went wild.
     Every `request.checkpoint_minutes`, if loss and gradients are not wild just then, and at the end, one is written at
     `checkpoint_at` and handed to `on_checkpoint(path, step)`. With `resume_from` the training goes on from one and ends
     with the weights that it would have had without the break, bit by bit on the same processor with as many threads;
@@ -131,7 +132,8 @@ def train(
         return training.run()
     except (Interrupted, Cancelled):
         # `check` is never called in the middle of a step.
-        training.save()
+        if not training.doubtful or (resume_from is None and not checkpoint_at.exists()):
+            training.save()
         raise
 
 
@@ -227,6 +229,11 @@ class _Training:
         checkpoint.write(Checkpoint(tensors | kept, everything), self._checkpoint_at)
         self._on_checkpoint(self._checkpoint_at, self._trainer.step)
         self._saved = time.monotonic()
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a checkpoint of now would be one of what a training that diverges has come to."""
+        return self._trainer.doubtful
 
     def restore(self, kept: Checkpoint) -> None:
         """Go on from `kept`."""
