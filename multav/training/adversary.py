@@ -13,12 +13,16 @@ from multav.attacks.catalogue import AnyAttack
 from multav.audits.logits import logits_of
 from multav.clip_attack import craft
 from multav.losses import divergence
+from multav.pieces import move
+from multav.randomness import Draws
 from multav.training.batch_part import BatchPart
 from multav.training.draws import first_sample, generator_of
 from multav.training.request import Mixture, TrainingRequest
 
 # What fast training steps, in bounds: its authors found 1.25 best (Wong, Rice & Kolter, 2020).
 _FAST_STEP = 1.25
+# What free training steps, in bounds (Shafahi et al., 2019).
+_FREE_STEP = 1.0
 # A bound of nothing is no bound.
 _SMALLEST_BUDGET = 1e-3
 
@@ -86,6 +90,23 @@ class Adversary:
             return best
         return clips.index_copy(0, torch.tensor(rows, device=clips.device), best)
 
+    def anywhere(self, clips: Tensor, step: int, part: BatchPart) -> Tensor:
+        """The clips, each at a random point of the one attack's bound at step number `step`; clean ones stay."""
+        (attack,) = self.attacks_at(step)
+        numbers = [first_sample(step) + place for place in part.places]
+        noise = Draws(clips, seed=self.request.seed, first_sample=numbers).noise()
+        adversarial = clips.clone()
+        move(attack, attack.scatter, adversarial, noise, clips, None)
+        return self.but_for_clean(clips, adversarial, part)
+
+    def but_for_clean(self, clips: Tensor, adversarial: Tensor, part: BatchPart) -> Tensor:
+        """The adversarial version of the clips that are attacked, and the others as they are."""
+        rows = self.attacked(part)
+        if len(rows) == len(clips):
+            return adversarial
+        attacked = torch.tensor(rows, dtype=torch.int64, device=clips.device)
+        return clips.index_copy(0, attacked, adversarial[attacked])
+
     def attacked(self, part: BatchPart) -> list[int]:
         """Which of this part's clips, by their rows, are attacked.
 
@@ -118,7 +139,9 @@ class Adversary:
     @cached_property
     def _attacks(self) -> tuple[AnyAttack, ...]:
         if self.request.method == "fast":
-            return tuple(_single_step(attack) for attack in self.request.attacks)
+            return tuple(_single_step(attack, _FAST_STEP) for attack in self.request.attacks)
+        if self.request.method == "free":
+            return tuple(_single_step(attack, _FREE_STEP) for attack in self.request.attacks)
         if self.request.crafts_by_divergence:
             return tuple(_from_anywhere(attack) for attack in self.request.attacks)
         return self.request.attacks
@@ -141,10 +164,10 @@ def _from_anywhere(attack: AnyAttack) -> AnyAttack:
     return with_fields(attack, random_start=True, **no_class)
 
 
-def _single_step(attack: AnyAttack) -> AnyAttack:
-    """One step of `_FAST_STEP` bounds from a random start."""
+def _single_step(attack: AnyAttack, bounds: float) -> AnyAttack:
+    """One step of so many bounds from a random start."""
     linf = attack.ball.name == "linf"
     whole = attack.epsilon if linf else attack.rule.radius(attack.epsilon)
     most = 1.0 if linf and attack.rule.name == "additive" else 1e6
-    step_size = min(attack.rule.part(whole, _FAST_STEP), most)
+    step_size = min(attack.rule.part(whole, bounds), most)
     return with_fields(attack, steps=1, restarts=1, random_start=True, step_size=step_size)

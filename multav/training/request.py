@@ -170,9 +170,9 @@ class TrainingRequest(_Part):
     method: Literal["madry", "trades", "fast", "free"] = Field(
         "madry",
         description="madry: the loss of adversarial clips alone; trades: the clean loss, and beta times how far the "
-        "answer to adversarial clips is from the clean one; fast: one step of 1.25 "
-        "times the bound from a random start; free: each batch is trained on several times, and each time the "
-        "perturbation takes one step",
+        "answer to adversarial clips is from the clean one; fast: one step of 1.25 times the bound from a random "
+        "start; free: each batch is trained on several times, at first from a random start, and each time the "
+        "perturbation takes one step of the whole bound",
     )
     clean_fraction: Annotated[float, Field(strict=True, ge=0, lt=1)] = Field(
         0.0, description="share of each batch that stays clean"

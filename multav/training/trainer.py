@@ -214,22 +214,24 @@ class Trainer:
     def _replays(self, clips: Tensor, labels: Tensor, part: BatchPart) -> list[Stepped]:
         """Free training (Shafahi et al., 2019): the gradient by the clips comes with that by the weights.
 
-        The perturbation begins anew with each batch, so that a batch needs nothing of the one before.
+        Its authors begin with the perturbation of the batch before. Here each batch begins at random points of the
+        bound, as fast training does (Wong, Rice & Kolter, 2020), so that it needs nothing of the one before: that may
+        be with other ranks, and a checkpoint would be larger by a batch.
         """
-        found = []
-        adversarial, rows = clips.clone(), self._adversary.attacked(part)
-        for _ in range(min(self.request.replays, self.steps - self.step)):
-            (attack,) = self._adversary.attacks_at(self.step)
+        found: list[Stepped] = []
+        adversarial = self._adversary.anywhere(clips, self.step, part)
+        end = min(self.steps, self.step + self.request.replays)
+        while True:
             leaf = adversarial.detach().requires_grad_()
             found.append(self._descend(clips, leaf, labels, part))
+            if self.step == end:
+                return found
             assert leaf.grad is not None, "the loss depends on the clips"
+            (attack,) = self._adversary.attacks_at(self.step)
             assert isinstance(attack, FixedStepAttack), "the request says so"
-            adversarial = adversarial.clone()
-            move(attack, attack.step, adversarial, leaf.grad.contiguous(), clips, None)
-            if len(rows) < len(clips):
-                attacked = torch.tensor(rows, dtype=torch.int64, device=clips.device)
-                adversarial = clips.index_copy(0, attacked, adversarial[attacked])
-        return found
+            moved = adversarial.clone()
+            move(attack, attack.step, moved, leaf.grad.contiguous(), clips, None)
+            adversarial = self._adversary.but_for_clean(clips, moved, part)
 
     def _stepped(self, loss: float, right: int, clips: int, classes: int) -> Stepped:
         limit = self.request.gradient_norm

@@ -74,6 +74,19 @@ def test_fast_takes_one_step_of_one_and_a_quarter_bounds(kind: str) -> None:
     assert size == pytest.approx(1.25 * (log(1 + attack["epsilon"]) if kind == "multav-l2" else bound))
 
 
+@pytest.mark.parametrize("kind", ["multav-linf", "pgd-linf", "pgd-l2", "multav-l2"])
+def test_free_takes_steps_of_the_whole_bound(kind: str) -> None:
+    attack = {"kind": kind, "steps": 7, **KINDS[kind]}
+    (found,) = adversary(attack=attack, method="free").attacks_at(0)
+    bound, size = coordinates(kind, found)
+    assert found.epsilon == attack["epsilon"]
+    assert size == pytest.approx(log(1 + attack["epsilon"]) if kind == "multav-l2" else bound)
+    clips, _ = clips_of(4)
+    started = adversary(attack=attack, method="free").anywhere(clips, 3, BatchPart.all_of(4))
+    assert not (started == clips).flatten(1).all(1).any()
+    assert found.project(started.clone(), clips).sub(started).abs().max() < 1e-6
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_fast_stays_within_the_bound_and_starts_anywhere(kind: str) -> None:
     net, (clips, labels) = Small().eval(), clips_of(4)
