@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from multav.losses import likeliest_others
 from multav.objective import Evaluation
 from multav.precision import Precision, gradient_type
 from multav.prepared_model import GradientMeans
+from multav.randomness import sample_numbers
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,17 @@ class Crafted:
     losses: Tensor
     mask: Tensor
     gradients: Tensor
+
+    def with_rows(self, rows: Tensor, other: Self) -> Self:
+        """The same, but for `rows` (int64) what `other` has of them; the gradients of both count."""
+        return replace(
+            self,
+            clips=self.clips.index_copy(0, rows, other.clips),
+            logits=self.logits.index_copy(0, rows, other.logits),
+            losses=self.losses.index_copy(1, rows, other.losses),
+            mask=self.mask.index_copy(0, rows, other.mask),
+            gradients=self.gradients.index_add(0, rows, other.gradients),
+        )
 
 
 def craft(
@@ -57,8 +70,9 @@ def craft(
     attack does not need it: logits and last losses are then those before the last step, and a forward pass is saved.
 
     With `precision` "bfloat16", or "auto" on a processor that multiplies it natively, gradients are computed in it;
-    the logits and the last losses are those of the model's own precision all the same. Where memory is short, clips
-    go through the model in smaller pieces.
+    the logits and the last losses are those of the model's own precision all the same. A clip that `early_stop` left
+    where bfloat16 alone was fooled is attacked once more in the model's own precision, unless `look_at_end` is off.
+    Where memory is short, clips go through the model in smaller pieces.
 
     With `away_from`, the model's answers (B, classes) to the clean clips as log-probabilities, the attack climbs how
     far its answers are led away from them, and not its own loss: it should start at random, as that has no slope at the
@@ -69,6 +83,7 @@ def craft(
     """
     highest = _check(model, clips, labels, attack)
     autocast = gradient_type(precision, clips.device)
+    deceived: Tensor | None = None
     with torch.inference_mode(False), frozen(model):
         loss = ClipLoss(
             model,
@@ -91,11 +106,29 @@ def craft(
         )
         if autocast is not None and look_at_end and not attack.ends_with_a_score:
             last, logits = loss.score(ascent.clips, labels, away_from)
+            if getattr(attack, "early_stop", False):
+                deceived = _reached(attack, ascent.logits, labels) & ~_reached(attack, logits, labels)
             ascent = replace(ascent, logits=logits, losses=torch.cat([ascent.losses[:-1], last[None]]))
     mask = ascent.mask
     if mask is None:
         mask = torch.ones(len(clips), 1, *clips.shape[2:], dtype=torch.bool, device=clips.device)
-    return Crafted(ascent.clips, ascent.logits, ascent.losses, mask, ascent.gradients)
+    found = Crafted(ascent.clips, ascent.logits, ascent.losses, mask, ascent.gradients)
+    if deceived is None or not deceived.any():
+        return found
+    rows = deceived.nonzero()[:, 0]
+    numbers = sample_numbers(first_sample, len(clips))
+    again = craft(
+        model,
+        clips[rows],
+        labels[rows],
+        attack,
+        seed=seed,
+        first_sample=[numbers[row] for row in rows.tolist()],
+        precision="float32",
+        on_step=on_step,
+        away_from=None if away_from is None else away_from[rows],
+    )
+    return found.with_rows(rows, again)
 
 
 @dataclass(frozen=True)
@@ -122,6 +155,12 @@ class _Labelled:
     def rivals(self, clips: Tensor, most: int) -> Sequence["_Labelled"]:
         others = likeliest_others(self.score(clips)[1], self.labels, most)
         return [replace(self, targets=targets) for targets in others]
+
+
+def _reached(attack: AttackSpec, logits: Tensor, labels: Tensor) -> Tensor:
+    """Bool (B,): whether the attack has what it wants."""
+    reads = logits.argmax(1) == labels
+    return reads if attack.targeted else ~reads
 
 
 def _check(model: nn.Module, clips: Tensor, labels: Tensor, attack: AttackSpec) -> int:

@@ -7,6 +7,8 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -34,19 +36,28 @@ def main(folder: Path) -> None:
     """Take part in the training that lies in `folder`."""
     die_with_parent(int(os.environ[AGENT]))
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s")
-    rank = int(os.environ["RANK"])
-    try:
+    with _giving_up_in_words(int(os.environ["RANK"]), folder):
         order = TrainingOrder.read(folder)
         torch.set_num_threads(order.threads)
         keep_large_buffers()
         if order.cuda:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        with joined(cuda=order.cuda, leads=order.leads) as ranks:
-            rank = ranks.rank
+        # Said before the ranks part: NCCL may wait there for one that hangs, and nobody would hear why.
+        with (
+            joined(cuda=order.cuda, leads=order.leads) as ranks,
+            _giving_up_in_words(ranks.rank, folder),
+        ):
             (folder / training_order.MET).touch()
             trained = _trained(order, ranks, folder)
-        if ranks.is_first:
-            _leave(trained, folder)
+            if ranks.is_first:
+                _leave(trained, folder)
+
+
+@contextmanager
+def _giving_up_in_words(rank: int, folder: Path) -> Iterator[None]:
+    """An error that has words ends here, with the file that says so in `folder`."""
+    try:
+        yield
     except Exception as error:
         words = _in_words(error)
         if words is None:

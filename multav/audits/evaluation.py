@@ -149,42 +149,20 @@ def attack_videos(
 ) -> list[AttackedVideo]:
     """Every window of every video attacked, all of them together.
 
-    Window w of video i draws its random numbers as sample i + 2**40 * w. Two results are looked at again. With early
-    stop, a window is left as soon as it alone is misread, and yet the mean over the windows may still be right: such
-    videos are attacked once more without early stop. And where gradients in less precision took a clip for fooling that
-    does not fool the model itself, it is attacked once more in float32.
+    Window w of video i draws its random numbers as sample i + 2**40 * w. With early stop, a window is left as soon as
+    it alone is misread, and yet the mean over the windows may still be right: such videos are attacked once more
+    without early stop, and the gradients of both attacks count.
     """
     if not videos:
         return []
     made = _crafted(model, videos, attack, seed, precision, on_step)
     if not getattr(attack, "early_stop", False):
         return made
-    if precision != "float32":
-        made = _again(
-            made,
-            videos,
-            lambda video, result: _left_early(video, result, attack),
-            lambda left: _crafted(model, left, attack, seed, "float32", on_step),
-        )
-    unhurried = attack.model_copy(update={"early_stop": False})
-    return _again(
-        made,
-        videos,
-        lambda video, result: len(video.pixels) > 1 and _left_early(video, result, attack),
-        lambda left: _crafted(model, left, unhurried, seed, precision, on_step),
-    )
-
-
-def _again(
-    made: list[AttackedVideo],
-    videos: Sequence[VideoClips],
-    which: Callable[[VideoClips, AttackedVideo], bool],
-    attacked: Callable[[list[VideoClips]], list[AttackedVideo]],
-) -> list[AttackedVideo]:
-    """The same results, with another attempt at those that `which` names; the gradients of both count."""
-    places = [place for place, video in enumerate(videos) if which(video, made[place])]
+    places = [place for place, video in enumerate(videos) if _left_early(video, made[place])]
     if places:
-        for place, result in zip(places, attacked([videos[place] for place in places]), strict=True):
+        unhurried = attack.model_copy(update={"early_stop": False})
+        again = _crafted(model, [videos[place] for place in places], unhurried, seed, precision, on_step)
+        for place, result in zip(places, again, strict=True):
             made[place] = replace(result, gradients=made[place].gradients + result.gradients)
     return made
 
@@ -221,9 +199,9 @@ def attacked_rows(
     return found
 
 
-def _left_early(video: VideoClips, result: AttackedVideo, attack: AttackSpec) -> bool:
-    """Whether the search has left a window before its last step, and the video is right all the same."""
-    return not result.fools(video.label) and result.gradients < len(video.pixels) * attack.most_steps
+def _left_early(video: VideoClips, result: AttackedVideo) -> bool:
+    """Whether the search has left a window as misread, and the video is right all the same."""
+    return not result.fools(video.label) and bool((result.logits.argmax(1) != video.label).any())
 
 
 def _crafted(

@@ -13,6 +13,8 @@ from multav.attacks.catalogue import AnyAttack
 from multav.audits.logits import logits_of
 from multav.clip_attack import craft
 from multav.losses import divergence
+from multav.pieces import move
+from multav.randomness import Draws
 from multav.training.batch_part import BatchPart
 from multav.training.crafting_attacks import crafting_attacks
 from multav.training.draws import first_sample, generator_of
@@ -47,21 +49,21 @@ class Adversary:
         """
         attacks = self.attacks_at(step)
         part = part or BatchPart.all_of(len(clips))
-        clean = self.left_clean(part)
-        first = first_sample(step) - self._left_clean_of_all(part)
-        if not attacks or clean == len(clips):
+        rows = self.attacked(part)
+        if not attacks or not rows:
             return clips
-        answers = _answers(model, clips[clean:]) if self.request.crafts_by_divergence else None
+        attacked, classes = (clips, labels) if len(rows) == len(clips) else (clips[rows], labels[rows])
+        answers = _answers(model, attacked) if self.request.crafts_by_divergence else None
         best: Tensor | None = None
         highest: Tensor | None = None
         for attack in attacks:
             made = craft(
                 model,
-                clips[clean:],
-                labels[clean:] if answers is None else answers.argmax(1),
+                attacked,
+                classes if answers is None else answers.argmax(1),
                 attack,
                 seed=self.request.seed,
-                first_sample=[first + place for place in part.places[clean:]],
+                first_sample=[first_sample(step) + part.places[row] for row in rows],
                 precision=self.request.precision,
                 on_step=on_step,
                 # Several are compared by what they end with.
@@ -70,7 +72,7 @@ class Adversary:
             )
             # Not the attacks' own losses: those of different kinds cannot be compared.
             losses = (
-                functional.cross_entropy(made.logits.float(), labels[clean:], reduction="none")
+                functional.cross_entropy(made.logits.float(), classes, reduction="none")
                 if answers is None
                 else divergence(made.logits.float(), answers)
             )
@@ -81,14 +83,39 @@ class Adversary:
                 best = torch.where(worse.reshape(-1, 1, 1, 1, 1), made.clips, best)
                 highest = torch.where(worse, losses, highest)
         assert best is not None, "there is an attack"
-        return torch.cat([clips[:clean], best]) if clean else best
+        if len(rows) == len(clips):
+            return best
+        return clips.index_copy(0, torch.tensor(rows, device=clips.device), best)
 
-    def left_clean(self, part: BatchPart) -> int:
-        """How many clips of this part, from its first, are not attacked: the first ones of the whole batch."""
-        return part.before(self._left_clean_of_all(part))
+    def anywhere(self, clips: Tensor, step: int, part: BatchPart) -> Tensor:
+        """The clips, each at a random point of the one attack's bound at step number `step`; clean ones stay."""
+        (attack,) = self.attacks_at(step)
+        numbers = [first_sample(step) + place for place in part.places]
+        noise = Draws(clips, seed=self.request.seed, first_sample=numbers).noise()
+        adversarial = clips.clone()
+        move(attack, attack.scatter, adversarial, noise, clips, None)
+        return self.but_for_clean(clips, adversarial, part)
 
-    def _left_clean_of_all(self, part: BatchPart) -> int:
-        return round(self.request.clean_fraction * part.whole)
+    def but_for_clean(self, clips: Tensor, adversarial: Tensor, part: BatchPart) -> Tensor:
+        """The adversarial version of the clips that are attacked, and the others as they are."""
+        rows = self.attacked(part)
+        if len(rows) == len(clips):
+            return adversarial
+        attacked = torch.tensor(rows, dtype=torch.int64, device=clips.device)
+        return clips.index_copy(0, attacked, adversarial[attacked])
+
+    def attacked(self, part: BatchPart) -> list[int]:
+        """Which of this part's clips, by their rows, are attacked.
+
+        Those that stay clean lie evenly in the whole batch, so that each of its pieces has its share of them: batch
+        norm is to see the mixture.
+        """
+        whole, clean = part.whole, round(self.request.clean_fraction * part.whole)
+        return [
+            row
+            for row, place in enumerate(part.places)
+            if (place + 1) * clean // whole == place * clean // whole
+        ]
 
     def attacks_at(self, step: int) -> tuple[AnyAttack, ...]:
         """The attacks that step number `step` meets, with the budget that they have there."""

@@ -31,15 +31,18 @@ def audit_request(
     videos: int,
     looked_at: Sequence[str],
 ) -> AuditRequest:
-    """The audit of the model, against what it was trained on, on `dataset` with so many `videos`.
+    """The audit of the model, against what it was trained on and what it was looked at with, on `dataset`.
 
-    Of the training's own dataset only the videos that were `looked_at` to choose the checkpoint, by name.
+    Of its `videos` it takes those that the looks had, where these were at the same dataset; of its own
+    dataset those that were `looked_at` to choose the checkpoint, by name.
     """
-    attacks = {cell.name: cell.attack for cell in cells(request.validation_attacks or (MultavLinf(),))}
+    asked = [attack for _, attack in request.named_attacks] or [MultavLinf()]
+    attacks = {cell.name: cell.attack for cell in cells(asked)}
     if dataset == request.dataset:
         subset = AuditSubset(videos=tuple(looked_at[:MOST_NAMED_VIDEOS]))
     else:
-        subset = AuditSubset(count=min(request.validation.clips, videos))
+        # Drawn as the looks' are (`multav.training.videos`).
+        subset = AuditSubset(count=min(request.validation.clips, videos), seed=request.seed)
     return AuditRequest(
         models=(model,),
         model_sha256={model: sha256},

@@ -66,7 +66,8 @@ def look(
 
     A clip counts as robust when the model is right about it, and stays so under each of `attacks` (with none: when it
     is right). A clip is left once it is misread, also on the way of an attack: what any step can do counts, which costs
-    less and is never kinder. Draws depend on `seed` and sample number alone.
+    less and is never kinder. What is misread in less precision alone is not left for that (`multav.clip_attack`). Draws
+    depend on `seed` and sample number alone.
     """
     clips, clean, robust, loss = 0, 0, 0, 0.0
     for pixels, labels, numbers in batches:

@@ -169,9 +169,9 @@ class TrainingRequest(_Part):
     method: Literal["madry", "trades", "fast", "free"] = Field(
         "madry",
         description="madry: the loss of adversarial clips alone; trades: the clean loss, and beta times how far the "
-        "answer to adversarial clips is from the clean one; fast: one step of 1.25 "
-        "times the bound from a random start; free: each batch is trained on several times, and each time the "
-        "perturbation takes one step",
+        "answer to adversarial clips is from the clean one; fast: one step of 1.25 times the bound from a random "
+        "start; free: each batch is trained on several times, at first from a random start, and each time the "
+        "perturbation takes one step of the whole bound",
     )
     clean_fraction: Annotated[float, Field(strict=True, ge=0, lt=1)] = Field(
         0.0, description="share of each batch that stays clean"
@@ -208,7 +208,8 @@ class TrainingRequest(_Part):
     schedule: Schedule = Field(default_factory=Multistep, description="how the learning rate changes")
     average: Annotated[float, Field(strict=True, gt=0, lt=1)] | None = Field(
         None,
-        description="what a running average of the weights keeps in each step; the average is the result",
+        description="what a running average of the weights keeps in each step, (1 + n) / (10 + n) in step n at most; "
+        "the average is the result",
     )
     label_smoothing: Annotated[float, Field(strict=True, ge=0, lt=1)] = Field(
         0.0, description="share of the label that is spread over all classes"
@@ -245,7 +246,9 @@ class TrainingRequest(_Part):
         1, description="workers on machines of their own that the devices are spread over, as many on each"
     )
     audit: StrictBool = Field(
-        True, description="audit the finished model on its validation clips, against what it was trained on"
+        True,
+        description="audit the finished model on its validation clips, against what it was trained on and what they "
+        "are attacked with",
     )
 
     @classmethod
@@ -323,6 +326,14 @@ class TrainingRequest(_Part):
                     "where the clip is clean the divergence has no gradient to rank places by: take another placement, "
                     "or loss for crafting",
                 )
+        for _, attack in self.trained_against:
+            if self.ramp and attack.ball.name == "l2-literal":
+                refuse(
+                    "/ramp",
+                    f"the smaller the bound of {attack.kind} as it is printed, the darker it makes a clip: leave ramp "
+                    "out, or take another bound",
+                )
+                break
         for pointer, attack in self.named_attacks:
             if attack.targeted:
                 refuse(f"{pointer}/targeted", "a training knows no class to reach: leave targeted out")

@@ -34,6 +34,8 @@ KEPT_CLIPS_BYTES: Final = 2**30
 """Decoded clips that a training keeps in memory, all ranks together."""
 
 _POINTS: Final = 500
+_DUE_BEFORE_A_LOOK: Final = 0.1
+"""Share of the minutes between two checkpoints after which one is written before a look, which may take long."""
 _FEWEST_CLIPS: Final = 2
 
 
@@ -90,11 +92,13 @@ def train(
 ) -> Trained:
     """Train `model`, pixels in [0, 1] to logits over `videos.classes`, in place on the device that it is on.
 
-    `check` is called often and may raise; where it raises `Interrupted` or `Cancelled` a checkpoint is written before.
-    Every `request.checkpoint_minutes`, if loss and gradients are not wild just then, and at the end, one is written at
-    `checkpoint_at` and handed to `on_checkpoint(path, step)`. With `resume_from` the training goes on from one and ends
-    with the weights that it would have had without the break, bit by bit on the same processor with as many threads;
-    points of the curve behind the checkpoint come again.
+    `check` is called often and may raise; where it raises `Interrupted` or `Cancelled` a checkpoint is written before,
+    unless there is one of before loss and gradients went wild. A look at validation clips that was broken off is the
+    first thing that is done when the training goes on: `on_progress` is called after the first step, and so behind it.
+    Every `request.checkpoint_minutes`, and sooner before a look, if loss and gradients are not wild just then, and at
+    the end, one is written at `checkpoint_at` and handed to `on_checkpoint(path, step)`. With `resume_from` the
+    training goes on from one and ends with the weights that it would have had without the break, bit by bit on the same
+    processor with as many threads; points of the curve behind the checkpoint come again.
 
     Several `ranks` that each call this share every batch, and end with the same weights. The first one writes and is
     called back. What `check` raises on any of them is raised on all, once each has come to the end of its crafting.
@@ -131,7 +135,8 @@ def train(
         return training.run()
     except (Interrupted, Cancelled):
         # `check` is never called in the middle of a step.
-        training.save()
+        if not training.doubtful or (resume_from is None and not checkpoint_at.exists()):
+            training.save()
         raise
 
 
@@ -228,6 +233,11 @@ class _Training:
         self._on_checkpoint(self._checkpoint_at, self._trainer.step)
         self._saved = time.monotonic()
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether a checkpoint of now would be one of what a training that diverges has come to."""
+        return self._trainer.doubtful
+
     def restore(self, kept: Checkpoint) -> None:
         """Go on from `kept`."""
         course: dict[str, Any] = kept.rest["course"]
@@ -277,12 +287,16 @@ class _Training:
                 else:
                     found = trainer.train_on(batch.clips, batch.labels, part)
                 self._count(found, time.monotonic() - started, self._batches.waited - waited)
+                self._save_if_due()
                 self._look_if_due()
                 self._report()
-                due = time.monotonic() - self._saved >= 60 * self._request.checkpoint_minutes
-                if due and not trainer.doubtful:
-                    # Else what is left of a training that diverges would be what it diverged to.
-                    self.save()
+
+    def _save_if_due(self) -> None:
+        share = _DUE_BEFORE_A_LOOK if self._look_is_due else 1.0
+        due = time.monotonic() - self._saved >= share * 60 * self._request.checkpoint_minutes
+        if due and not self.doubtful:
+            # Else what is left of a training that diverges would be what it diverged to.
+            self.save()
 
     def _next(self, source: Iterator[Batch]) -> tuple[Batch, BatchPart]:
         """What this rank has of the next batch. All hear of the videos that gave no clip."""
@@ -316,12 +330,15 @@ class _Training:
             self._say(since.point(trainer.step, epoch, found[-1] if found else None))
             course.since = RecentSteps()
 
+    @property
+    def _look_is_due(self) -> bool:
+        step, looked, every = self._trainer.step, self._course.looked, self._length.look_every
+        return step // every > looked // every or step >= self._length.steps > looked
+
     def _look_if_due(self) -> None:
-        step, every = self._trainer.step, self._length.look_every
-        due = step // every > self._course.looked // every
-        if not due and not (step >= self._length.steps > self._course.looked):
+        if not self._look_is_due:
             return
-        started = time.monotonic()
+        step, started = self._trainer.step, time.monotonic()
         average = self._trainer.average
         tensors: Mapping[str, Tensor] = self._model.state_dict() if average is None else average.tensors
         point = self._looks.look(tensors, step, self._length.epoch(step))

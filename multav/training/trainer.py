@@ -150,7 +150,7 @@ class Trainer:
                 # What a piece has done already must not count twice.
                 for buffer, value in zip(self.model.buffers(), before, strict=True):
                     buffer.copy_(value)
-                self._smaller_pieces(len(labels))
+                self._smaller_pieces(part)
         _, all_told = self._ranks.together(lambda: (None, (loss, right)))
         loss, right = (sum(each[place] for each in all_told) for place in (0, 1))
         return self._stepped(loss, right, part.whole, classes)
@@ -159,27 +159,26 @@ class Trainer:
         """Ranks that wait for this one cannot begin the step again."""
         if self._ranks.size == 1:
             return
-        pieces = self._pieces_of(part.fewest)
+        pieces = self._pieces_of(part)
         raise OutOfMemory(
-            f"a piece of {-(-len(part.places) // pieces)} clips does not fit into the memory of one of "
-            f"{self._ranks.size} devices: take more than {pieces} for accumulation, a smaller batch_size or "
-            "smaller clips"
+            f"a piece of {_largest(pieces)} clips does not fit into the memory of one of {self._ranks.size} devices: "
+            f"take more than {len(pieces)} for accumulation, a smaller batch_size or smaller clips"
         )
 
-    def _smaller_pieces(self, clips: int) -> None:
-        pieces, most = self._pieces_of(clips), clips // _FEWEST_CLIPS
-        if pieces >= most:
+    def _smaller_pieces(self, part: BatchPart) -> None:
+        pieces, most = self._pieces_of(part), part.whole // _FEWEST_CLIPS
+        if len(pieces) >= most:
             raise OutOfMemory(
-                f"a piece of {-(-clips // pieces)} clips does not fit into memory: take smaller clips or a smaller "
+                f"a piece of {_largest(pieces)} clips does not fit into memory: take smaller clips or a smaller "
                 "network"
             )
-        self.pieces = min(2 * pieces, most)
+        self.pieces = min(2 * len(pieces), most)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _pieces_of(self, clips: int) -> int:
-        """How many pieces so many clips are taken in: bad videos may leave too few for all."""
-        return max(1, min(self.pieces, clips // _FEWEST_CLIPS))
+    def _pieces_of(self, part: BatchPart) -> list[slice]:
+        """The pieces that clips are taken in: bad videos may leave too few for all."""
+        return part.pieces(min(self.pieces, part.whole // _FEWEST_CLIPS))
 
     def _accumulate(
         self, clean: Tensor, adversarial: Tensor, labels: Tensor, batch: BatchPart
@@ -191,9 +190,8 @@ class Trainer:
         adversarial.grad = None
         loss, right, classes = 0.0, 0, 0
         with self._training():
-            pieces = torch.arange(len(labels)).tensor_split(self._pieces_of(batch.fewest))
-            for number, piece in enumerate(pieces, 1):
-                part = slice(int(piece[0]), int(piece[-1]) + 1)
+            pieces = self._pieces_of(batch)
+            for number, part in enumerate(pieces, 1):
                 with self._gathering(last=number == len(pieces)):
                     with self._precision():
                         losses, logits = training_loss(
@@ -216,20 +214,24 @@ class Trainer:
     def _replays(self, clips: Tensor, labels: Tensor, part: BatchPart) -> list[Stepped]:
         """Free training (Shafahi et al., 2019): the gradient by the clips comes with that by the weights.
 
-        The perturbation begins anew with each batch, so that a batch needs nothing of the one before.
+        Its authors begin with the perturbation of the batch before. Here each batch begins at random points of the
+        bound, as fast training does (Wong, Rice & Kolter, 2020), so that it needs nothing of the one before: that may
+        be with other ranks, and a checkpoint would be larger by a batch.
         """
-        found = []
-        adversarial, clean = clips.clone(), self._adversary.left_clean(part)
-        for _ in range(min(self.request.replays, self.steps - self.step)):
-            (attack,) = self._adversary.attacks_at(self.step)
+        found: list[Stepped] = []
+        adversarial = self._adversary.anywhere(clips, self.step, part)
+        end = min(self.steps, self.step + self.request.replays)
+        while True:
             leaf = adversarial.detach().requires_grad_()
             found.append(self._descend(clips, leaf, labels, part))
+            if self.step == end:
+                return found
             assert leaf.grad is not None, "the loss depends on the clips"
+            (attack,) = self._adversary.attacks_at(self.step)
             assert isinstance(attack, FixedStepAttack), "the request says so"
-            adversarial = adversarial.clone()
-            move(attack, attack.step, adversarial, leaf.grad.contiguous(), clips, None)
-            adversarial[:clean] = clips[:clean]
-        return found
+            moved = adversarial.clone()
+            move(attack, attack.step, moved, leaf.grad.contiguous(), clips, None)
+            adversarial = self._adversary.but_for_clean(clips, moved, part)
 
     def _stepped(self, loss: float, right: int, clips: int, classes: int) -> Stepped:
         limit = self.request.gradient_norm
@@ -244,7 +246,7 @@ class Trainer:
         self._optimiser.step()
         self._optimiser.zero_grad()
         if self.average is not None:
-            self.average.update(self.model)
+            self.average.update(self.model, self.step)
         self.step += 1
         return Stepped(loss, right / clips, rate, float(norm))
 
@@ -287,6 +289,11 @@ def _optimiser(request: TrainingRequest, parameters: list[nn.Parameter]) -> torc
             nesterov=how.nesterov,
         )
     return torch.optim.AdamW(parameters, lr=how.learning_rate, weight_decay=how.weight_decay)
+
+
+def _largest(pieces: list[slice]) -> int:
+    """Clips of the largest piece."""
+    return max(int(piece.stop - piece.start) for piece in pieces)
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

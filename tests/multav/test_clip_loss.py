@@ -13,6 +13,7 @@ from multav.clip_loss import ClipLoss
 from multav.free_memory import free_bytes, was_refused
 from multav.precision import gradient_type
 from tests.multav.laws import clips_of, small
+from tests.multav.threshold import Threshold, near
 
 torch.set_num_threads(1)
 
@@ -156,6 +157,38 @@ def test_early_stop_in_bfloat16_is_judged_in_float32(tiny_net: nn.Module) -> Non
     rough = craft(tiny_net, clips, labels, attack, precision="bfloat16")
     with torch.no_grad():
         torch.testing.assert_close(rough.logits, tiny_net.eval()(rough.clips))
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+def test_a_clip_is_not_left_where_bfloat16_alone_is_fooled(targeted: bool) -> None:
+    clips, labels, attack = near(targeted)
+    net, heard = Threshold(), list[int]()
+    rough = craft(net, clips, labels, attack, precision="bfloat16", on_step=heard.append)
+    precise = craft(net, clips, labels, attack)
+    assert precise.logits.argmax(1).tolist() == [1, 1, 0]
+    torch.testing.assert_close(rough.clips, precise.clips)
+    torch.testing.assert_close(rough.logits, precise.logits)
+    torch.testing.assert_close(rough.losses[-1], precise.losses[-1])
+    # Those of both attacks count.
+    assert precise.gradients.tolist() == [2, 2, 2]
+    assert rough.gradients.tolist() == [3, 4, 2]
+    assert heard == [0, 1, 0, 1]
+
+
+def test_what_is_attacked_again_does_not_depend_on_its_batch() -> None:
+    clips, labels, attack = near()
+    attack = attack.model_copy(update={"random_start": True, "epsilon": 0.006, "steps": 4})
+    numbers = [5, 9, 2]
+    whole = craft(Threshold(), clips, labels, attack, first_sample=numbers, precision="bfloat16")
+    for row, number in enumerate(numbers):
+        one = slice(row, row + 1)
+        alone = craft(
+            Threshold(), clips[one], labels[one], attack, first_sample=[number], precision="bfloat16"
+        )
+        torch.testing.assert_close(alone.clips, whole.clips[one])
+        torch.testing.assert_close(alone.logits, whole.logits[one])
+        assert alone.gradients.equal(whole.gradients[one])
+    assert int(whole.gradients[0]) > 1
 
 
 def test_auto_is_the_processors_own() -> None:

@@ -12,7 +12,9 @@ from sqlalchemy import update
 from models.checkpoints import load
 from multav.datasets.catalogue import parse_dataset
 from multav.errors import Interrupted
+from multav.training.curve import CurvePoint
 from multav.training.request import TrainingRequest
+from multav.training.validation_looks import ValidationLooks
 from store import artifacts, blobs, datasets, jobs, models, outcomes, training_checkpoints, training_points
 from store.database import Database, now
 from store.jobs import Claim, ClaimLost, Job
@@ -196,6 +198,41 @@ def test_a_worker_that_stops_keeps_what_was_done(process: Process) -> None:
         assert session.query(ArtifactTable).count() == 0
     assert kept.step >= 3
     assert kept.blob_id is not None
+
+
+def test_attacks_that_keep_coming_break_a_look_off_once(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever goes on looks first, and gives way when it has got somewhere."""
+    looking, broken_off = False, 0
+    whole_look = ValidationLooks.look
+
+    def look(looks: ValidationLooks, *arguments: Any) -> CurvePoint:
+        nonlocal looking
+        looking = True
+        try:
+            return whole_look(looks, *arguments)
+        finally:
+            looking = False
+
+    def give_way(_: RunningJob) -> None:
+        nonlocal broken_off
+        if looking:
+            broken_off += 1
+            raise Interrupted
+
+    monkeypatch.setattr(ValidationLooks, "look", look)
+    monkeypatch.setattr(RunningJob, "give_way", give_way)
+    monkeypatch.setattr(training, "_AT_LEAST_SECONDS", -1.0)
+    monkeypatch.setattr(training, "_LOOK_SECONDS", -1.0)
+    # Looks behind steps 3, 6 and 8.
+    job_id = create(process.database)
+    attempts = 1
+    while (job := finish(process, job_id)).state == "queued":
+        attempts += 1
+        assert attempts < 10, "no look comes to its end"
+    assert_made_once(process, job)
+    assert (attempts, broken_off) == (4, 3)
 
 
 def test_a_training_that_diverges_leaves_its_last_checkpoint(process: Process, tmp_path: Path) -> None:

@@ -76,7 +76,9 @@ class _Training:
     process: "WorkerProcess"
     request: TrainingRequest
     folder: Path
-    _began: float = 0.0
+    # When the first step was taken. Processes that are still being started get nowhere, and a look that was broken off
+    # would be broken off for ever if it were not finished first.
+    _began: float = math.inf
     _looked: float = 0.0
 
     def run(self, kept_blob: str | None) -> dict[str, Any]:
@@ -90,7 +92,7 @@ class _Training:
         if kept_blob is not None:
             resume_from = self.folder / KEPT
             blobs.to_file(running.database, kept_blob, resume_from)
-        self._began = self._looked = time.monotonic()
+        self._looked = time.monotonic()
         try:
             if request.devices > 1:
                 trained = self._on_many_devices(model, videos)
@@ -107,7 +109,7 @@ class _Training:
                     checkpoint_at=self.folder / CHECKPOINT,
                     on_checkpoint=self._keep,
                     on_point=self._note,
-                    on_progress=running.report,
+                    on_progress=self._report,
                     check=self._check,
                 )
         except (Cancelled, TrainingDiverged):
@@ -117,12 +119,6 @@ class _Training:
 
     def _on_many_devices(self, model: PixelClassifier, videos: TrainingVideos) -> Trained:
         running, request = self.running, self.request
-        # Processes that are still being started get nowhere.
-        self._began = math.inf
-
-        def report(progress: Progress) -> None:
-            self._began = min(self._began, time.monotonic())
-            running.report(progress)
 
         def check() -> None:
             self._check()
@@ -134,7 +130,7 @@ class _Training:
             order=own_order(request, videos, self.process, leads=True),
             on_checkpoint=self._keep,
             on_point=self._note,
-            on_progress=report,
+            on_progress=self._report,
             check=check,
             patience=SHARE_OF_SHUTDOWN * running.settings.shutdown_seconds,
             meet=None if request.hosts == 1 else others.meet,
@@ -162,6 +158,10 @@ class _Training:
         if moment - self._began > _AT_LEAST_SECONDS and moment - self._looked > _LOOK_SECONDS:
             self._looked = moment
             self.running.give_way()
+
+    def _report(self, progress: Progress) -> None:
+        self._began = min(self._began, time.monotonic())
+        self.running.report(progress)
 
     def _note(self, point: CurvePoint) -> None:
         def write() -> None:

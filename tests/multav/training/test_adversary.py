@@ -12,6 +12,7 @@ from torch.nn import functional
 from multav.attacks.catalogue import parse_attack
 from multav.clip_attack import craft
 from multav.training.adversary import Adversary
+from multav.training.batch_part import BatchPart
 from multav.training.draws import first_sample
 from tests.multav.training.small_trainings import ATTACK, Small, asked, clips_of
 
@@ -71,6 +72,19 @@ def test_fast_takes_one_step_of_one_and_a_quarter_bounds(kind: str) -> None:
     assert found.epsilon == attack["epsilon"]
     # The edge of a ball of changes of ratios lies at the factor 1 + epsilon.
     assert size == pytest.approx(1.25 * (log(1 + attack["epsilon"]) if kind == "multav-l2" else bound))
+
+
+@pytest.mark.parametrize("kind", ["multav-linf", "pgd-linf", "pgd-l2", "multav-l2"])
+def test_free_takes_steps_of_the_whole_bound(kind: str) -> None:
+    attack = {"kind": kind, "steps": 7, **KINDS[kind]}
+    (found,) = adversary(attack=attack, method="free").attacks_at(0)
+    bound, size = coordinates(kind, found)
+    assert found.epsilon == attack["epsilon"]
+    assert size == pytest.approx(log(1 + attack["epsilon"]) if kind == "multav-l2" else bound)
+    clips, _ = clips_of(4)
+    started = adversary(attack=attack, method="free").anywhere(clips, 3, BatchPart.all_of(4))
+    assert not (started == clips).flatten(1).all(1).any()
+    assert found.project(started.clone(), clips).sub(started).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -153,11 +167,30 @@ def test_the_worst_of_a_mixture_is_that_of_the_highest_loss(attacks: tuple[dict[
 
 
 def test_a_share_of_the_batch_stays_clean() -> None:
+    """So that every stretch of the batch, which a piece may be, holds as many of them as it can."""
     net, (clips, labels) = Small().eval(), clips_of(8)
-    for share, clean in ((0.0, 0), (0.25, 2), (0.5, 4), (0.8, 6)):
-        made = adversary(batch_size=8, clean_fraction=share).craft(net, clips, labels, 0)
+    for share, clean in ((0.0, []), (0.25, [3, 7]), (0.5, [1, 3, 5, 7]), (0.8, [1, 2, 3, 5, 6, 7])):
+        attacking = adversary(batch_size=8, clean_fraction=share)
+        made = attacking.craft(net, clips, labels, 0)
         same = (made == clips).flatten(1).all(1)
-        assert same.tolist() == [True] * clean + [False] * (8 - clean)
+        assert same.nonzero()[:, 0].tolist() == clean
+        # Shared by ranks, they are the same clips, and the others are attacked as they are in the whole batch.
+        given = [range(rank, 8, 3) for rank in range(3)]
+        for rank, places in enumerate(given):
+            rows = list(places)
+            part = attacking.craft(net, clips[rows], labels[rows], 0, part=BatchPart(rank, given))
+            torch.testing.assert_close(part, made[rows])
+    # As many as in all, however they fall: 0.29 of 100 are 29.
+    assert len(adversary(batch_size=100, clean_fraction=0.29).attacked(BatchPart.all_of(100))) == 71
+
+
+def test_every_piece_has_its_share_of_clean_clips() -> None:
+    part = BatchPart.all_of(32)
+    attacked = set(adversary(batch_size=32, clean_fraction=0.25).attacked(part))
+    for most in (2, 4, 8):
+        assert {sum(row not in attacked for row in range(32)[piece]) for piece in part.pieces(most)} == {
+            8 // most
+        }
 
 
 def test_no_two_steps_draw_the_same() -> None:

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from multav.errors import BadCheckpoint, Interrupted, TrainingDiverged
+from multav.errors import BadCheckpoint, Cancelled, Interrupted, TrainingDiverged
 from multav.training import checkpoint
 from multav.training.checkpoint import Checkpoint
 from multav.training.curve import CurvePoint
 from multav.training.left_weights import LeftWeights
+from multav.training.request import TrainingRequest
 from tests.multav.training.small_trainings import Small, asked, trained
 
 
@@ -64,18 +65,62 @@ def test_what_holds_no_weights_is_refused(tmp_path: Path) -> None:
             LeftWeights.of(torn, "best")
 
 
+def wild(**fields: Any) -> TrainingRequest:
+    """Diverges after some steps that are well, each of which is kept."""
+    plain = {
+        "steps": 400,
+        "checkpoint_minutes": 1e-9,
+        "optimiser": {"kind": "adamw", "learning_rate": 100.0},
+        "schedule": {"kind": "cosine", "warm_up": 0.9},
+        "validation": {"every_epochs": 999},
+    }
+    return asked(**plain | fields)
+
+
 def test_no_checkpoint_is_written_while_losses_are_wild(tmp_path: Path) -> None:
     """What is left of a training that diverges is what it was before."""
     steps: list[int] = []
-    request = asked(
-        steps=400,
-        checkpoint_minutes=1e-9,
-        optimiser={"kind": "adamw", "learning_rate": 100.0},
-        schedule={"kind": "cosine", "warm_up": 0.9},
-        validation={"every_epochs": 999},
-    )
     with pytest.raises(TrainingDiverged, match=r"at step (\d+)") as diverged:
-        trained(Small(), request, tmp_path, on_checkpoint=lambda _, step: steps.append(step))
+        trained(Small(), wild(), tmp_path, on_checkpoint=lambda _, step: steps.append(step))
     at = int(str(diverged.value).partition("at step ")[2].split()[0])
     assert 0 < steps[-1] <= at - 3
     assert checkpoint.read(tmp_path / "checkpoint").rest["trainer"]["step"] == steps[-1]
+
+
+@pytest.mark.parametrize("stop", [Interrupted, Cancelled])
+def test_a_stop_while_losses_are_wild_keeps_the_checkpoint_before(
+    stop: type[Exception], tmp_path: Path
+) -> None:
+    kept: list[int] = []
+    with pytest.raises(TrainingDiverged):
+        trained(Small(), wild(), tmp_path, on_checkpoint=lambda _, step: kept.append(step))
+    first = next(step for step in range(1, 400) if step not in kept)
+    steps: list[int] = []
+
+    def stop_at_the_first(progress: Any) -> None:
+        if progress.done == first:
+            raise stop
+
+    def stopped(name: str, *, resume_from: Path | None = None, **fields: Any) -> Path:
+        (tmp_path / name).mkdir()
+        steps.clear()
+        with pytest.raises(stop):
+            trained(
+                Small(),
+                wild(**fields),
+                tmp_path / name,
+                on_progress=stop_at_the_first,
+                on_checkpoint=lambda _, step: steps.append(step),
+                resume_from=resume_from,
+            )
+        return tmp_path / name / "checkpoint"
+
+    before = stopped("an attempt")
+    assert steps == list(range(1, first)) != []
+    assert checkpoint.read(before).rest["trainer"]["step"] == first - 1
+    # An attempt that has written none itself goes on from one.
+    stopped("another", resume_from=before)
+    assert steps == []
+    # One that is wild is better than none.
+    stopped("without", checkpoint_minutes=60.0)
+    assert steps == [first]

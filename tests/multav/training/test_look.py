@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from multav.attacks.catalogue import parse_attack
 from multav.clip_attack import craft
 from multav.errors import Cancelled
+from multav.precision import Precision
 from multav.training.look import Look, look
+from tests.multav.threshold import Threshold, near
 from tests.multav.training.small_trainings import ATTACK, Small, clips_of
 
 Batch = tuple[Tensor, Tensor, Sequence[int]]
@@ -128,6 +130,21 @@ def test_a_clip_that_is_misread_on_the_way_is_not_robust() -> None:
     assert craft(Valley(), clips, labels, parse_attack(attack)).logits.argmax(1).tolist() == [0, 0]
     found = looked(Valley(), Shown(clips, labels, (0, 1)).batches(2), attack)
     assert (found.clean_accuracy, found.robust_accuracy) == (1.0, 0.0)
+
+
+def test_a_clip_that_only_bfloat16_misreads_is_attacked_to_the_end() -> None:
+    clips, labels, attack = near()
+    for precision in get_args(Precision):
+        found = look(
+            Threshold(),
+            [(clips, labels, [0, 1, 2])],
+            [attack],
+            seed=0,
+            precision=precision,
+            check=lambda: None,
+        )
+        assert found is not None
+        assert (found.right, found.held) == (3, 1), precision
 
 
 def test_several_attacks_are_the_worst_of_each_clip() -> None:

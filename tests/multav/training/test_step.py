@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from math import cos, pi, sqrt
+from math import cos, floor, pi, sqrt
 from typing import Any
 
 import pytest
@@ -78,12 +78,13 @@ def run_by_hand(
     found: list[tuple[float, float]] = []
     for number, (clips, labels) in enumerate(batches):
         clips = clips.double()
-        clean = round(fields.get("clean_fraction", 0) * len(clips))
+        share = fields.get("clean_fraction", 0)
+        dirty = [place for place in range(len(clips)) if floor((place + 1) * share) == floor(place * share)]
         shown = clips.clone()
         if fields.get("method") == "trades" and fields.get("crafting") != "loss":
             shown = led_away(net, clips, draws(number, tuple(clips.shape)), 1.2, 1.1, 2)
         elif fields.get("attack", True) is not None:
-            shown[clean:] = attacked(net, clips[clean:], labels[clean:], 1.2, 1.1, 2)
+            shown[dirty] = attacked(net, clips[dirty], labels[dirty], 1.2, 1.1, 2)
         net.train()
         if fields.get("method") == "trades":
             after, before = log_softmax(net(shown)), log_softmax(net(clips))

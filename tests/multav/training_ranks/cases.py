@@ -49,6 +49,9 @@ CASES: dict[str, Case] = {
     "plain": Case({}),
     "batch norm": Case({}, norm=True),
     "pieces": Case({"accumulation": 2}, norm=True),
+    # Of ten clips each rank has five: halves of these would be pieces of six and of four.
+    "odd pieces": Case({"batch_size": 10, "accumulation": 2, "clean_fraction": 0.4}, norm=True),
+    "pieces, bad videos": Case({"accumulation": 2}, norm=True, bad=(1, 6, 7)),
     "drawn": Case(
         {
             "augmentation": {"flip": 0.5, "shift": 2, "brightness": 0.2},

@@ -95,9 +95,32 @@ def test_nobody_waits_for_one_that_failed(left: Path) -> None:
 
 def test_gaps_of_bad_videos_are_closed() -> None:
     given = [[0, 4, 6], [1, 7]]
-    assert BatchPart.of(0, given) == BatchPart([0, 2, 3], 5, 2)
-    assert BatchPart.of(1, given) == BatchPart([1, 4], 5, 2)
-    assert [BatchPart.of(0, given).before(place) for place in range(5)] == [0, 1, 1, 2, 3]
+    for rank, places in enumerate([[0, 2, 3], [1, 4]]):
+        part = BatchPart.of(rank, given)
+        assert part == BatchPart(rank, [[0, 2, 3], [1, 4]])
+        assert (part.places, part.whole, part.fewest) == (places, 5, 2)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+@pytest.mark.parametrize(("whole", "most"), [(24, 3), (20, 4), (10, 2), (31, 4), (7, 1)])
+def test_pieces_hold_the_same_clips_for_any_number_of_ranks(whole: int, most: int, ranks: int) -> None:
+    """Those of `tensor_split` of the whole batch."""
+    given = [range(rank, whole, ranks) for rank in range(ranks)]
+    pieces = [
+        [set(given[rank][piece]) for piece in BatchPart(rank, given).pieces(most)] for rank in range(ranks)
+    ]
+    assert all(each for own in pieces for each in own)
+    found = [set().union(*shares) for shares in zip(*pieces, strict=True)]
+    assert found == [set(piece.tolist()) for piece in torch.arange(whole).tensor_split(most)]
+
+
+def test_where_a_rank_would_have_nothing_of_a_piece_there_are_fewer() -> None:
+    given = [[0, 1, 2, 3, 4, 6], [5, 7]]
+    assert [BatchPart(rank, given).pieces(4) for rank in (0, 1)] == [[slice(0, 6)], [slice(0, 2)]]
+    given = [[0, 1, 3, 4, 6], [2, 5, 7]]
+    assert BatchPart(0, given).pieces(4) == [slice(0, 2), slice(2, 4), slice(4, 5)]
+    assert BatchPart(1, given).pieces(4) == [slice(0, 1), slice(1, 2), slice(2, 3)]
+    assert BatchPart(0, [[0], [1]]).pieces(0) == [slice(0, 1)]
 
 
 @pytest.mark.parametrize(
