@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
+from multav.attacks.catalogue import AnyAttack
 from multav.attacks.multav_linf import MultavLinf
 from multav.audits.cells import cells
 from multav.audits.request import MOST_NAMED_VIDEOS, AuditRequest, AuditSubset
@@ -33,11 +34,14 @@ def audit_request(
 ) -> AuditRequest:
     """The audit of the model, against what it was trained on and what it was looked at with, on `dataset`.
 
-    Of its `videos` it takes those that the looks had, where these were at the same dataset; of its own
+    Of its `videos` it takes those that the looks had, where these were at the same dataset; of the training's own
     dataset those that were `looked_at` to choose the checkpoint, by name.
     """
     asked = [attack for _, attack in request.named_attacks] or [MultavLinf()]
-    attacks = {cell.name: cell.attack for cell in cells(asked)}
+    attacks: dict[str, AnyAttack] = {}
+    for cell in cells(asked):
+        # Of two that differ in their steps alone the training's own, which comes first.
+        attacks.setdefault(cell.name, cell.attack)
     if dataset == request.dataset:
         subset = AuditSubset(videos=tuple(looked_at[:MOST_NAMED_VIDEOS]))
     else:
