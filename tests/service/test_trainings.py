@@ -16,9 +16,11 @@ from sqlalchemy import delete
 
 from models.architecture_names import ARCHITECTURE_NAMES
 from multav import cli
+from multav.geometry import InputGeometry
+from multav.model_card import ModelCard
 from multav.training.curve import CurvePoint
 from multav.training.request import TrainingRequest
-from store import artifacts, blobs, jobs, speeds, training_points, workers
+from store import artifacts, blobs, jobs, models, speeds, training_points, workers
 from store.tables import SpeedTable
 
 MODEL = "camera-motion-r3d18"
@@ -226,7 +228,25 @@ def test_a_network_that_was_never_measured_has_a_rough_time(
     assert f"the speed of resnet3d was never measured here, and is guessed from that of {MODEL}" in remark
     other = cost(service, start={"model": f"{MODEL}-pgd"})
     assert other["seconds"] == pytest.approx(cost(service)["seconds"]), "the same network"
-    measured(0.001, model=f"{MODEL}-clean", device="cuda")
+    # An operator's own code has what its card says of it; it is as large as what is to be trained.
+    own = ModelCard(
+        name="as-large",
+        architecture="own",
+        classes=("a", "b"),
+        geometry=InputGeometry(frames=16, stride=1, short_side=64, height=64, width=64),
+        macs=round(times * sibling["macs"]),
+    )
+    with service.database.write() as session:
+        models.declare(session, own, sha256="5" * 64, blob=None, origin="own")
+    measured(0.5, model="as-large")
+    measured(0.01)
+    nearest = cost(service, **body)
+    assert nearest["seconds"] == pytest.approx(0.5 * asked)
+    assert any(
+        "guessed from that of as-large, which multiplies 1 times" in each for each in nearest["remarks"]
+    )
+    # What computes now is what was measured last.
+    measured(0.001, device="cuda")
     on_gpu = cost(service, **body)
     assert (on_gpu["measured_on"], on_gpu["seconds"]) == ("cuda", pytest.approx(said["seconds"] / 10))
 
