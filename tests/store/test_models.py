@@ -168,7 +168,7 @@ def test_models_of_the_first_schema_keep_their_bytes(empty_url: str) -> None:
         models.declare(
             session, CARD.model_copy(update={"name": "own"}), sha256="0" * 64, blob=None, origin="own"
         )
-    migrate(empty_url, "-3")
+    migrate(empty_url, "-4")
     with database.read() as session:
         found = {(row.name, row.blob_id) for row in session.execute(text("SELECT name, blob_id FROM models"))}
         assert found == {(model.name, model.blob_id) for model in shipped}
