@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterable, Sequence
 
 from multav.attacks.catalogue import AnyAttack
 from multav.attacks.multav_linf import MultavLinf
-from multav.audits.cells import cells
 from multav.audits.request import MOST_NAMED_VIDEOS, AuditRequest, AuditSubset
 from multav.training.request import TrainingRequest
 
@@ -37,26 +36,27 @@ def audit_request(
     Of its `videos` it takes those that the looks had, where these were at the same dataset; of the training's own
     dataset those that were `looked_at` to choose the checkpoint, by name.
     """
-    asked = [attack for _, attack in request.named_attacks] or [MultavLinf()]
-    attacks: dict[str, AnyAttack] = {}
-    for cell in cells(asked):
-        # Of two that differ in their steps alone the training's own, which comes first.
-        attacks.setdefault(cell.name, cell.attack)
+    attacks = [attack for _, attack in request.named_attacks] or [MultavLinf()]
     if dataset == request.dataset:
         subset = AuditSubset(videos=tuple(looked_at[:MOST_NAMED_VIDEOS]))
     else:
         # Drawn as the looks' are (`multav.training.videos`).
         subset = AuditSubset(count=min(request.validation.clips, videos), seed=request.seed)
-    return AuditRequest(
+    audit = AuditRequest(
         models=(model,),
         model_sha256={model: sha256},
         dataset=dataset,
         dataset_sha256=dataset_sha256,
-        attacks=tuple(attacks.values()),
+        attacks=tuple(attacks),
         subset=subset,
         recipe=request.recipe,
         precision=request.precision,
     ).spelled_out()
+    once: dict[str, AnyAttack] = {}
+    for cell in audit.cells:
+        # Of two that differ in their steps alone the training's own, which comes first.
+        once.setdefault(cell.name, cell.attack)
+    return audit.model_copy(update={"attacks": tuple(once.values())})
 
 
 def why_no_audit(dataset: str, shown: Iterable[str], known: Collection[str]) -> str | None:

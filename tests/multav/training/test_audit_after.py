@@ -22,9 +22,16 @@ def listing(prefix: str, count: int = 60) -> Listing:
     )
 
 
-def audit(**fields: Any) -> AuditRequest:
+def audit(*, own: bool = False, **fields: Any) -> AuditRequest:
+    request = asked(**fields)
     return audit_request(
-        asked(**fields), model="m", sha256="a" * 64, dataset="held-out", dataset_sha256="b" * 64, videos=60
+        request,
+        model="m",
+        sha256="a" * 64,
+        dataset=request.dataset if own else "held-out",
+        dataset_sha256="b" * 64,
+        videos=60,
+        looked_at=("train/3", "train/7"),
     )
 
 
@@ -70,3 +77,8 @@ def test_it_is_on_the_clips_that_the_looks_had(seed: int) -> None:
 
 def test_no_more_clips_than_there_are() -> None:
     assert audit(validation={"dataset": "held-out", "clips": 500}).subset.count == 60
+
+
+def test_of_the_trainings_own_dataset_only_what_was_set_aside() -> None:
+    assert audit(own=True).subset.videos == ("train/3", "train/7")
+    assert audit().subset.videos is None
