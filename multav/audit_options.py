@@ -8,7 +8,7 @@ from multav.attacks.catalogue import ATTACKS
 from multav.audits.request import PRIORITIES, AuditRequest, Checks
 from multav.exit_codes import INTERRUPTED
 from multav.local_file import json_object
-from multav.name_value import kind_with_settings
+from multav.name_value import finite, kind_with_settings
 from multav.subset_options import add_subset, given_subset
 
 EPILOG = f"""\
@@ -123,7 +123,7 @@ def add_audit(command: argparse.ArgumentParser) -> None:
     )
     report.add_argument(
         "--robust-at",
-        type=float,
+        type=finite,
         metavar="SHARE",
         help=f"share of known clips that must stay right, with 95 %% confidence (default {_default('robust_at')})",
     )

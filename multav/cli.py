@@ -124,12 +124,22 @@ def _wait(client: Client, options: argparse.Namespace, console: Console) -> int:
     job = (follow_training if job["kind"] == "training" else follow)(client, job, console)
     if job["state"] != "succeeded":
         show_failure(job, console)
+        _fetch_what_is_left(client, job, options.to, console)
         return 1
     _SHOW[job["kind"]](job["result"], console)
     if options.to is not None:
         fetch_files(client, job["id"], options.to, console)
     verdicts = job["result"].get("verdicts", {}).values() if job["kind"] == "audit" else ()
     return 0 if all(each["verdict"] == "robust" for each in verdicts) else 3
+
+
+def _fetch_what_is_left(client: Client, job: dict[str, Any], folder: Path | None, console: Console) -> None:
+    """What a job made before it ended without success, as a training its last checkpoint."""
+    if job["artifacts"] and folder is not None:
+        fetch_files(client, job["id"], folder, console)
+    elif job["artifacts"]:
+        left = ", ".join(artifact["role"] for artifact in job["artifacts"])
+        console.print(f"it left {left}: `multav wait {job['id']} --to FOLDER` fetches that", markup=False)
 
 
 def _audit(client: Client, options: argparse.Namespace, console: Console) -> int:

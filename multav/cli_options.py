@@ -14,7 +14,7 @@ from multav.client import service_url
 from multav.dataset_commands import add_datasets
 from multav.exit_codes import exit_codes
 from multav.model_options import add_models
-from multav.name_value import setting
+from multav.name_value import finite, setting
 from multav.reproduce_options import add_reproduce
 from multav.training_options import add_train
 from multav.video.formats import DEFAULT_CRF
@@ -183,13 +183,13 @@ def _add_attack(command: argparse.ArgumentParser) -> None:
     )
     attack.add_argument(
         "--epsilon",
-        type=float,
+        type=finite,
         help="bound of the perturbation: the largest factor of a multiplicative attack, the largest change of "
         f"an additive one with values in [0, 1] ({_kind_defaults('epsilon')})",
     )
     attack.add_argument(
         "--step-size",
-        type=float,
+        type=finite,
         help=f"length of one step, in the unit of --epsilon ({_kind_defaults('step_size')})",
     )
     attack.add_argument("--steps", type=int, help=f"number of gradient steps ({_kind_defaults('steps')})")

@@ -123,7 +123,7 @@ def show_model(model: Json, console: Console) -> None:
         "classes": f"{len(model['classes'])}: {_few(model['classes'])}",
         "sees": _sees(geometry),
         "normalises": f"pixels in [0, 1] by mean {_numbers(geometry['mean'])} and std {_numbers(geometry['std'])}",
-        "clean accuracy": ", ".join(f"{name} {value:.1%}" for name, value in model["metrics"].items()),
+        "accuracy": ", ".join(f"{name} {value:.1%}" for name, value in model["metrics"].items()),
         "description": model["description"],
         "licence": model["licence"] or "unknown",
         "provenance": model["provenance"] or "unknown",

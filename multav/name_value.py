@@ -1,7 +1,8 @@
-"""NAME=VALUE on a command line, alone and behind a kind."""
+"""Values on a command line: numbers, and NAME=VALUE, alone and behind a kind."""
 
 import argparse
 import json
+import math
 from typing import Any
 
 
@@ -18,5 +19,25 @@ def setting(text: str) -> tuple[str, Any]:
 
 def kind_with_settings(text: str) -> dict[str, Any]:
     """KIND[,NAME=VALUE...]: an object with its `kind`, as {"kind": "pgd-linf", "steps": 20}."""
-    kind, *settings = text.split(",")
+    kind, *settings = _parts(text)
     return {"kind": kind} | dict(map(setting, settings))
+
+
+def _parts(text: str) -> list[str]:
+    """What stands between the commas that are in no brackets: a value may be a list."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter in "[{") - (letter in "]}")
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
+def finite(text: str) -> float:
+    """A number; JSON has no other ones than finite."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is no finite number")
+    return number

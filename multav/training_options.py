@@ -8,7 +8,7 @@ from typing import Any, Final, get_args
 from multav.attacks.catalogue import ATTACKS
 from multav.exit_codes import exit_codes
 from multav.local_file import json_object
-from multav.name_value import kind_with_settings, setting
+from multav.name_value import finite, kind_with_settings, setting
 from multav.names import NAME_IN_WORDS
 from multav.subset_options import add_subset, given_subset
 from multav.training.request import PAPER_GEOMETRY, Mixture, Start, TrainingRequest, Validation
@@ -182,11 +182,11 @@ def _add_attacks(group: argparse._ArgumentGroup) -> None:
         help=f"which attack of a mixture a batch meets; {choice.description} (default {choice.default})",
     )
     group.add_argument("--method", choices=_choices("method"), help=_help("method"))
-    group.add_argument("--clean-fraction", type=float, metavar="SHARE", help=_help("clean_fraction"))
-    group.add_argument("--beta", type=float, help=_help("beta"))
+    group.add_argument("--clean-fraction", type=finite, metavar="SHARE", help=_help("clean_fraction"))
+    group.add_argument("--beta", type=finite, help=_help("beta"))
     group.add_argument("--crafting", choices=_choices("crafting"), help=_help("crafting"))
     group.add_argument("--replays", type=int, metavar="N", help=_help("replays"))
-    group.add_argument("--ramp", type=float, metavar="SHARE", help=_help("ramp"))
+    group.add_argument("--ramp", type=finite, metavar="SHARE", help=_help("ramp"))
 
 
 def _add_descent(group: argparse._ArgumentGroup) -> None:
@@ -215,17 +215,17 @@ def _add_descent(group: argparse._ArgumentGroup) -> None:
         metavar="KIND[,NAME=VALUE...]",
         help="constant, multistep or cosine with settings, as cosine,warm_up=0.2 (default multistep, with the paper's)",
     )
-    group.add_argument("--average", type=float, metavar="SHARE", help=_help("average", "none"))
-    group.add_argument("--label-smoothing", type=float, metavar="SHARE", help=_help("label_smoothing"))
+    group.add_argument("--average", type=finite, metavar="SHARE", help=_help("average", "none"))
+    group.add_argument("--label-smoothing", type=finite, metavar="SHARE", help=_help("label_smoothing"))
     group.add_argument(
-        "--gradient-norm", type=float, metavar="LENGTH", help=_help("gradient_norm", "not cut")
+        "--gradient-norm", type=finite, metavar="LENGTH", help=_help("gradient_norm", "not cut")
     )
     group.add_argument("--precision", choices=_choices("precision"), help=_help("precision"))
     group.add_argument("--seed", type=int, help=_help("seed"))
     group.add_argument("--devices", type=int, metavar="N", help=_help("devices"))
     group.add_argument("--hosts", type=int, metavar="N", help=_help("hosts"))
     group.add_argument(
-        "--checkpoint-minutes", type=float, metavar="MINUTES", help=_help("checkpoint_minutes")
+        "--checkpoint-minutes", type=finite, metavar="MINUTES", help=_help("checkpoint_minutes")
     )
 
 

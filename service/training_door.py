@@ -17,6 +17,7 @@ from multav.given_geometry import GivenGeometry
 from multav.training.audit_after import audited_on, why_no_audit
 from multav.training.estimate import TrainingEstimate, estimate
 from multav.training.request import PAPER_GEOMETRY, Mixture, TrainingRequest
+from multav.training.videos import about_set_aside
 from service.alive_workers import alive_workers
 from service.context import Context
 from service.door import queued
@@ -101,7 +102,8 @@ def _checked(session: Session, context: Context, asked: TrainingRequest) -> _Che
     start = _start(session, context, asked)
     _refuse_wrong_arguments(asked, start)
     dataset = named_dataset(session, asked.dataset, asked.dataset_sha256)
-    classes = tuple(videos_per_class(dataset, asked.subset))
+    per_class = videos_per_class(dataset, asked.subset)
+    classes = tuple(per_class)
     if len(classes) < 2:
         raise InvalidSpec.at("/subset/classes", "a classifier tells two classes apart at least: name another")
     videos = videos_in(dataset, asked.subset)
@@ -114,8 +116,16 @@ def _checked(session: Session, context: Context, asked: TrainingRequest) -> _Che
         refuse_large_region(attack, geometry, pointer, str(whose))
     validation = _validation(session, asked, classes)
     if validation is None:
-        train_clips = max(1, round(videos * (1 - asked.validation.share)))
-        validation_clips = videos - train_clips
+        listed, groups = dataset.listing["videos"], dataset.listing["groups"]
+        validation_clips = about_set_aside(
+            per_class.values(), asked.validation.share, per_group=listed / max(1, groups)
+        )
+        if not validation_clips and listed == groups:
+            raise InvalidSpec.at(
+                "/validation",
+                "the videos cannot be divided: one class at least needs two of them; name a validation dataset",
+            )
+        train_clips = max(1, videos - validation_clips)
     else:
         train_clips = videos
         validation_clips = sum(videos_per_class(validation, Subset(classes=classes)).values())

@@ -71,7 +71,7 @@ def _scaled(known: tuple[str, float], start: RegisteredModel, times: float) -> T
         (device, seconds * times),
         f"the time is rough: the speed of {start.name} was measured as it is, on clips of {seen.frames} frames of "
         f"{seen.height}x{seen.width}; what is trained multiplies {times:.3g} times as much for a clip, and is taken to "
-        "be as much slower",
+        "need as much more, or less, time",
     )
 
 

@@ -1,5 +1,6 @@
 """Which videos a model is trained on, and which it is judged by. Torch-free."""
 
+import math
 import random
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -16,6 +17,18 @@ _MOST_COMPARED: Final = 200
 def compared_with(validation: int, train: int) -> int:
     """How many of the `train` training clips a look goes through as well, beside so many of validation."""
     return min(_MOST_COMPARED, validation, train)
+
+
+def about_set_aside(videos_per_class: Collection[int], share: float, *, per_group: float) -> int:
+    """About how many videos are set aside of classes of so many, with `per_group` videos in a group on average.
+
+    Exact where every video is its own group. Of every class at least one group stays (see `training_videos`).
+    """
+    aside = 0.0
+    for videos in videos_per_class:
+        groups = max(1, round(videos / per_group))
+        aside += min(groups - 1, math.ceil(round(share * groups, 9))) * videos / groups
+    return round(aside)
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,8 @@ def training_videos(
         aside = _groups_aside(train, request.validation.share, request.seed)
         looked_at = [video for video in train if video.group in aside]
         train = [video for video in train if video.group not in aside]
-        words = f"{request.validation.share:.0%} of the videos of {request.dataset}, set aside by group"
+        share = len(looked_at) / max(1, len(looked_at) + len(train))
+        words = f"{share:.0%} of the videos of {request.dataset}, set aside by group"
         unseen = sorted({video.label for video in train} - {video.label for video in looked_at})
         if unseen:
             named = ", ".join(classes[label] for label in unseen[:8])

@@ -72,13 +72,20 @@ def pause(session: Session, job_id: str) -> Job:
     job = get(session, job_id)
     if move(
         session,
-        [JobTable.id == job_id, JobTable.state.not_in(FINISHED), JobTable.paused_at.is_(None)],
+        [
+            JobTable.id == job_id,
+            JobTable.state.not_in(FINISHED),
+            JobTable.paused_at.is_(None),
+            JobTable.cancel_requested_at.is_(None),
+        ],
         paused_at=now(),
         progress_eta=None,
     ):
         record(session, job_id, "paused")
     elif job.finished:
         raise Conflict(f"job {job_id} is {job.state}: there is nothing to pause")
+    elif job.cancel_requested:
+        raise Conflict(f"job {job_id} is being cancelled: it can be resumed when it has stopped")
     return get(session, job_id)
 
 

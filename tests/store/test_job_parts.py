@@ -197,6 +197,8 @@ def test_a_cancel_reaches_every_part(database: Database) -> None:
     do(database, jobs.request_cancel, job_id)
     assert [part.state for part in parts(database, job_id)] == ["running", "cancelled", "cancelled"]
     assert read(database, job_id).state == "running"
+    with pytest.raises(Conflict, match="is being cancelled"):
+        do(database, jobs.pause, job_id)
     assert do(database, jobs.cancel_requested, held)
     do(database, jobs.confirm_cancel, held)
     assert do(database, jobs.gather, job_id) is False

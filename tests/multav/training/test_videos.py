@@ -8,7 +8,7 @@ import pytest
 
 from multav.datasets.listing import ListedVideo, Listing
 from multav.errors import InvalidSpec
-from multav.training.videos import TrainingVideos, training_videos
+from multav.training.videos import TrainingVideos, about_set_aside, training_videos
 from tests.multav.training.small_trainings import asked
 
 CLASSES = ("walk", "run", "swim")
@@ -48,8 +48,10 @@ def test_whole_groups_of_every_class_are_set_aside(share: float, aside: int) -> 
         assert (len(taken), len({video.group for video in taken})) == (3 * aside, aside)
     assert (
         found.chosen_on
-        == f"{9 * aside} clips: {share:.0%} of the videos of {asked().dataset}, set aside by group"
+        == f"{9 * aside} clips: {aside / 10:.0%} of the videos of {asked().dataset}, set aside by group"
     )
+    # The door knows counts alone.
+    assert about_set_aside((30, 30, 30), share, per_group=3) == len(found.validation)
 
 
 def test_the_draw_depends_on_the_seed_alone() -> None:
@@ -83,6 +85,22 @@ def test_a_class_of_one_group_is_trained_on_and_said_to_be_unseen() -> None:
     assert {video.label for video in found.train} == {0, 1, 2}
     assert {video.label for video in found.validation} == {1, 2}
     assert found.chosen_on.endswith("set aside by group; none of walk, with too few groups")
+
+
+@pytest.mark.parametrize("count", [10, 20, 60, 200])
+def test_of_few_videos_each_in_a_group_of_its_own_as_many_are_set_aside_as_is_said(count: int) -> None:
+    """As of the made clips: of each class at least one, where it has two."""
+    made = Listing(
+        tuple("abcdefghij"), tuple(ListedVideo(i, str(i), i % 10, str(i), None) for i in range(count))
+    )
+    said = about_set_aside((count // 10,) * 10, 0.1, per_group=1)
+    assert said == {10: 0, 20: 10, 60: 10, 200: 20}[count]
+    if said:
+        assert len(divided(made).validation) == said
+        assert divided(made).chosen_on.startswith(f"{said} clips: {said / count:.0%} of the videos")
+    else:
+        with pytest.raises(InvalidSpec):
+            divided(made)
 
 
 def test_groups_of_one_only_cannot_be_divided() -> None:
