@@ -14,6 +14,7 @@ import httpx
 
 from multav.errors import MultavError, NotFound
 from multav.patient_transport import PatientTransport
+from multav.server_events import ServerEvent, server_events
 
 Json = dict[str, Any]
 _FINISHED = frozenset({"succeeded", "failed", "cancelled"})
@@ -273,33 +274,28 @@ class Client:
         last: str | None = None
         while True:
             came, ended = False, False
-            headers = {} if last is None else {"Last-Event-ID": last}
             try:
-                with self._http.stream(
-                    "GET", _path("jobs", job_id, "events"), headers=headers, timeout=_EVENTS_TIMEOUT
-                ) as answer:
-                    if answer.is_error:
-                        answer.read()
-                        _body(answer)
-                    event = "message"
-                    for line in answer.iter_lines():
-                        came = True
-                        name, _, value = line.partition(":")
-                        if name == "id":
-                            last = value.strip()
-                        elif name == "event":
-                            event = value.strip()
-                        elif name == "data":
-                            data = json.loads(value)
-                            if event == "state":
-                                # A job that was resumed had ended before.
-                                ended = data["state"] in _FINISHED
-                            yield event, data
+                for event in self._stream_of(job_id, last):
+                    came, last = True, event.id
+                    if event.name == "state":
+                        # A job that was resumed had ended before.
+                        ended = event.data["state"] in _FINISHED
+                    yield event.name, event.data
             except httpx.TransportError:
-                if not came and not ended:
+                if not came:
                     raise
             if ended:
                 return
+
+    def _stream_of(self, job_id: str, after: str | None) -> Iterator[ServerEvent]:
+        """One stream of the job's events, until it ends or breaks off."""
+        headers = {} if after is None else {"Last-Event-ID": after}
+        address = _path("jobs", job_id, "events")
+        with self._http.stream("GET", address, headers=headers, timeout=_EVENTS_TIMEOUT) as answer:
+            if answer.is_error:
+                answer.read()
+                _body(answer)
+            yield from server_events(answer.iter_lines())
 
     def _so_far(self, address: str, only: Mapping[str, str]) -> Iterator[Json]:
         """What a job that may still run has found, in pages."""

@@ -60,7 +60,7 @@ def run(
     """Train and audit every model, and say what was measured.
 
     Jobs run side by side as the service has workers. One that fails is resumed once, and left out when that does not
-    help. Raises `JobEnded` when nothing at all was measured, and `ServiceProblem`.
+    help. Raises `JobEnded` when nothing at all was measured or a job was deleted meanwhile, and `ServiceProblem`.
     """
     trainings = {model.name: model.training for model in models}
     audits = {model.name: model.audit for model in models}

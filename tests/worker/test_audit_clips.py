@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,39 +15,12 @@ from store import datasets, jobs, outcomes
 from store.database import Database
 from store.models import RegisteredModel
 from store.queue import Queue
-from store.settings import Settings
 from store.tables import AuditOutcomeTable, JobTable
-from store.work_folders import WorkFolders
 from tests.multav.datasets.trees import write_video
-from worker.dataset_cache import DatasetCache
-from worker.model_cache import ModelCache
+from tests.worker.conftest import Process
 from worker.run_job import run_job
 
 CELL = "pgd-linf@1e-06"
-
-
-@dataclass
-class Process:
-    """What a runner asks of its process."""
-
-    database: Database
-    settings: Settings
-    models: ModelCache
-    datasets: DatasetCache
-    folders: WorkFolders
-    device: str = "cpu"
-
-
-@pytest.fixture
-def process(database: Database, settings: Settings) -> Process:
-    folders = WorkFolders(settings.data_dir / "work")
-    return Process(
-        database,
-        settings,
-        ModelCache(database, "cpu", folders, settings),
-        DatasetCache(database, settings),
-        folders,
-    )
 
 
 @pytest.fixture
