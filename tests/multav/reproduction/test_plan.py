@@ -1,5 +1,6 @@
 """What is trained and audited for Table 1."""
 
+import math
 from collections import Counter
 from dataclasses import replace
 
@@ -50,6 +51,15 @@ def test_the_papers_attacks_are_its_own() -> None:
     for model in planned_models(PAPER):
         if model.attack is not None:
             assert parse_attack(model.attack) == parse_attack({"kind": model.attack["kind"]})
+
+
+def test_small_l2_steps_move_a_value_three_times_as_far_as_the_papers() -> None:
+    paper, small = (3 * frames * side * side for frames, side in ((40, 112), (8, 40)))
+    additive, multiplicative = SMALL.attacks["pgd-l2"], SMALL.attacks["multav-l2"]
+    share = 3 * math.sqrt(small / paper)
+    assert additive["epsilon"] == multiplicative["epsilon"] == pytest.approx(160 * share)
+    assert additive["step_size"] == pytest.approx(1.0 * share)
+    assert math.log(multiplicative["step_size"]) == pytest.approx(math.log(3.55) * share)
 
 
 def test_names_stand_for_everything_that_is_asked_for() -> None:
