@@ -61,7 +61,7 @@ def show_estimate(cost: Json, console: Console) -> None:
     rows = {
         "videos, models, attacks": f"{cost['clips']}, {cost['models']}, {cost['attacks']}",
         "outcomes": f"{cost['outcomes']:,}",
-        "gradients at most": f"{cost['gradients']:,}, and {cost['predictions']:,} predictions of the checks",
+        "gradients at most": f"{cost['gradients']:,}, and {cost['predictions']:,} predictions",
         "time at most": f"{seconds} with {cost['workers']} {'worker' if cost['workers'] == 1 else 'workers'}",
         "memory of a worker": f"about {in_bytes(max(each['memory_bytes'] for each in cost['by_model']))}",
     }

@@ -6,9 +6,9 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from multav.attacks.cost import GRADIENTS_OF_A_PREDICTION
+from multav.attacks.cost import Cost, cost_of
 from multav.audits.check_costs import most_gradients, most_predictions
-from multav.audits.minimum import HALVINGS
+from multav.audits.minimum import HALVINGS, minimum_cells
 from multav.audits.request import AuditRequest
 from multav.geometry import InputGeometry
 
@@ -26,7 +26,8 @@ class ModelCost(BaseModel):
         description="gradient evaluations at most: an early stop and clips that are not known save some"
     )
     predictions: int = Field(
-        description="predictions of a clip that the checks ask for at most, those of the black-box attack among them"
+        description="predictions of a clip at most, without a gradient: of the clean one, of what attacks end with and "
+        "where rectangles are tried, of other models, and of the checks, the black-box attack among them"
     )
     seconds: float | None = Field(description="of one worker, by the speed that was measured last")
     measured_on: str | None = Field(description="kind of device that the speed was measured on")
@@ -68,34 +69,26 @@ def estimate(
     By model: the `geometries` and numbers of `parameters`, and of the `speeds` that were measured device and seconds of
     one gradient of one clip.
     """
-    steps = [cell.attack.most_steps for cell in request.cells]
-    per_clip = sum(steps)
-    if request.minimum_epsilon:
-        # The largest bound first, then every halving.
-        per_clip += (1 + HALVINGS) * sum(
-            max(cell.attack.most_steps for cell in request.cells if cell.family == family)
-            for family in {cell.family for cell in request.cells}
-        )
-    checked = predictions = 0
+    checked = Cost()
     if request.checks is not None:
         # Which attack is doubted is not known before it has run.
         sample, others = min(clips, request.checks.clips), len(request.models) - 1
         attacks = [cell.attack for cell in request.cells]
-        checked = sample * max(most_gradients(each, request.checks, others=others) for each in attacks)
-        predictions = sample * max(most_predictions(each, request.checks, others=others) for each in attacks)
+        checked = Cost(
+            max(most_gradients(each, request.checks, others=others) for each in attacks),
+            max(most_predictions(each, request.checks, others=others) for each in attacks),
+        ) * sample
     costs = []
     for name in request.models:
         geometry, (device, seconds) = geometries[name], speeds.get(name, (None, None))
-        gradients = per_clip * clips + checked
+        cost = _of_a_clip(request, geometry) * clips + checked
         values = 3 * geometry.frames * geometry.height * geometry.width
         costs.append(
             ModelCost(
                 model=name,
-                gradients=gradients,
-                predictions=predictions,
-                seconds=None
-                if seconds is None
-                else (gradients + GRADIENTS_OF_A_PREDICTION * predictions) * seconds,
+                gradients=round(cost.gradients),
+                predictions=round(cost.predictions),
+                seconds=None if seconds is None else cost.in_gradients * seconds,
                 measured_on=device,
                 memory_bytes=(parameters[name] or 0) * 4 + request.batch_size * values * _KEPT_PER_VALUE,
             )
@@ -114,7 +107,7 @@ def estimate(
     return AuditEstimate(
         clips=clips,
         models=len(request.models),
-        attacks=len(steps),
+        attacks=len(request.cells),
         outcomes=clips * len(request.models) * rows,
         gradients=sum(cost.gradients for cost in costs),
         predictions=sum(cost.predictions for cost in costs),
@@ -123,3 +116,14 @@ def estimate(
         by_model=tuple(costs),
         remarks=tuple(remarks),
     )
+
+
+def _of_a_clip(request: AuditRequest, geometry: InputGeometry) -> Cost:
+    """What the attacks, and those who look at what they made, ask of models for one clip that the model knows."""
+    costs = [cost_of(cell.attack, geometry, look_at_end=True) for cell in request.cells]
+    if request.minimum_epsilon:
+        # The largest bound first, then every halving.
+        searched = minimum_cells(request.cells).values()
+        costs += [cost_of(cell.attack, geometry, look_at_end=True) * (1 + HALVINGS) for cell in searched]
+    others = len(request.models) - 1 if request.transfer else 0
+    return sum(costs, Cost(predictions=1 + others * len(request.cells)))

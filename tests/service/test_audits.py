@@ -67,13 +67,16 @@ def test_what_it_would_cost(service: Any) -> None:
     cost = answer.json()
     assert (cost["clips"], cost["models"], cost["attacks"]) == (50, 1, 2)
     assert cost["gradients"] == 50 * (5 + 7)
-    assert cost["predictions"] == 0, "nothing is checked"
+    assert cost["predictions"] == 50 * (1 + 1 + 1), "of the clean clip, and of what attacks end with"
     assert cost["outcomes"] == 150
     assert cost["seconds"] is None
     assert any("never measured" in remark for remark in cost["remarks"])
     assert cost["by_model"][0]["memory_bytes"] > 1e6
     checked = post(service, {**body, "checks": {"clips": 10, "queries": 500}}, dry_run="true").json()
     assert checked["predictions"] > 10 * 500, "the black-box attack's queries alone are so many"
+    searched = {**body["attacks"][1], "placement": "exhaustive", "size": [46, 46], "stride": 5}
+    placed = post(service, {**body, "attacks": [searched]}, dry_run="true").json()
+    assert placed["predictions"] == 50 * (1 + 3 * 3 + 1), "of the places that a rectangle can take"
     listed = service.client.get("/v1/jobs", params={"kind": "audit"}).json()["items"]
     assert all(job["spec"]["subset"]["count"] != 50 for job in listed), "a dry run leaves nothing behind"
 
@@ -92,7 +95,7 @@ def test_the_command_says_what_it_would_cost(
     ]
     assert cli.main([*words, "--dry-run"]) == 0
     said = capsys.readouterr().out
-    assert re.search(r"gradients at most +[0-9,]+, and [0-9,]+ predictions of the checks\n", said)
+    assert re.search(r"gradients at most +[0-9,]+, and [0-9,]+ predictions\n", said)
     assert re.search(r"memory of a worker +about [1-9][0-9]* MB\n", said)
     assert list(tmp_path.iterdir()) == [], "nothing was made, so there is nothing to put anywhere"
 

@@ -317,9 +317,8 @@ def test_the_estimate_covers_the_attack_and_the_checks() -> None:
     clips, labels = patterns(range(9000, 9004), seed=9)
     counted, other = Counted(trained(0)), Counted(trained(1))
     (attack,) = request.attacks
+    counted(clips)
     craft(counted, clips, labels, attack)
-    # Those of the checks are told.
-    counted.predictions = 0
     for doubts in SHARES:
         others = {"other": other}
         examine(counted, "net", clips, labels, range(4), attack, CHECKS, others=others, doubts=doubts)
