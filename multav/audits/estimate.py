@@ -7,6 +7,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from multav.attacks.cost import Cost, cost_of
+from multav.attacks.reach import short_of_bound
 from multav.audits.check_costs import most_gradients, most_predictions
 from multav.audits.minimum import HALVINGS, minimum_cells
 from multav.audits.request import AuditRequest
@@ -74,10 +75,13 @@ def estimate(
         # Which attack is doubted is not known before it has run.
         sample, others = min(clips, request.checks.clips), len(request.models) - 1
         attacks = [cell.attack for cell in request.cells]
-        checked = Cost(
-            max(most_gradients(each, request.checks, others=others) for each in attacks),
-            max(most_predictions(each, request.checks, others=others) for each in attacks),
-        ) * sample
+        checked = (
+            Cost(
+                max(most_gradients(each, request.checks, others=others) for each in attacks),
+                max(most_predictions(each, request.checks, others=others) for each in attacks),
+            )
+            * sample
+        )
     costs = []
     for name in request.models:
         geometry, (device, seconds) = geometries[name], speeds.get(name, (None, None))
@@ -102,6 +106,7 @@ def estimate(
         )
     if workers == 0:
         remarks.append("no worker gives a sign of life: the audit would wait for one")
+    remarks += filter(None, (short_of_bound(cell.attack) for cell in request.cells))
     at_once = max(1, min(workers, ceil(clips / request.batch_size)))
     rows = len(request.cells) + 1 + (len({c.family for c in request.cells}) if request.minimum_epsilon else 0)
     return AuditEstimate(

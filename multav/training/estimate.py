@@ -5,6 +5,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from multav.attacks.cost import Cost, cost_of
+from multav.attacks.reach import short_of_bound
 from multav.geometry import InputGeometry
 from multav.training.crafting_attacks import crafting_attacks
 from multav.training.length import Length
@@ -83,6 +84,7 @@ def estimate(
             f"{request.hosts} hosts are as many workers, and {workers} {'gives' if workers == 1 else 'give'} a sign of "
             "life: the training would wait for others, and fail when they do not come"
         )
+    said += filter(None, map(short_of_bound, crafting_attacks(request)))
     values = 3 * geometry.frames * geometry.height * geometry.width
     # The speed of a processor is that of all its cores.
     at_once = request.hosts if device == "cpu" else request.devices

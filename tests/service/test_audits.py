@@ -74,6 +74,12 @@ def test_what_it_would_cost(service: Any) -> None:
     assert cost["by_model"][0]["memory_bytes"] > 1e6
     checked = post(service, {**body, "checks": {"clips": 10, "queries": 500}}, dry_run="true").json()
     assert checked["predictions"] > 10 * 500, "the black-box attack's queries alone are so many"
+    assert not any("cannot lead farther" in remark for remark in cost["remarks"])
+    short = {"kind": "pgd-linf", "steps": 2, "epsilon": 0.1, "step_size": 0.01}
+    remarks = post(service, {**body, "attacks": [short]}, dry_run="true").json()["remarks"]
+    assert any(
+        remark.startswith("pgd-linf: 2 steps of 0.01 cannot lead farther than 0.02") for remark in remarks
+    )
     searched = {**body["attacks"][1], "placement": "exhaustive", "size": [46, 46], "stride": 5}
     placed = post(service, {**body, "attacks": [searched]}, dry_run="true").json()
     assert placed["predictions"] == 50 * (1 + 3 * 3 + 1), "of the places that a rectangle can take"

@@ -131,3 +131,11 @@ def test_devices_share_the_work_where_they_bring_what_does_it() -> None:
     assert seconds("cpu", devices=4) == seconds("cpu")
     assert seconds("cpu", devices=4, hosts=2) == seconds("cpu") / 2
     assert seconds("cuda", devices=4) == seconds("cuda", devices=4, hosts=2) == seconds("cuda") / 4
+
+
+def test_steps_that_are_too_short_for_the_bound_are_named() -> None:
+    short = {"kind": "multav-linf", "steps": 2}
+    (said,) = cost(asked(steps=1, batch_size=8, attack=short)).remarks
+    assert said.startswith("multav-linf: 2 steps of 1.01 cannot lead farther than 1.02")
+    # These take steps of their own.
+    assert cost(asked(steps=1, batch_size=8, attack=short, method="fast")).remarks == ()
