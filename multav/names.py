@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Final
 
-NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,99}$"
+LONGEST_NAME: Final = 100
+
+NAME: Final = rf"^[a-z0-9][a-z0-9._-]{{0,{LONGEST_NAME - 1}}}$"
 """Of a model or a dataset: a part of the path that requests call it by."""
 
 NAME_IN_WORDS: Final = (
-    "1 to 100 small letters, digits, '.', '_' and '-', of which the first is a letter or a digit"
+    f"1 to {LONGEST_NAME} small letters, digits, '.', '_' and '-', of which the first is a letter or a digit"
 )
 
 VERSION: Final = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,49}$"

@@ -22,8 +22,13 @@ class TrainedModel:
     request: TrainingRequest
     licence: str
 
-    def write(self, model: nn.Module, look: CurvePoint | None, path: Path) -> ModelCard:
-        """Write `model` (a `PixelClassifier`) in float32, the numbers that `look` speaks of; its card."""
+    def write(
+        self, model: nn.Module, look: CurvePoint | None, path: Path, *, name: str | None = None
+    ) -> ModelCard:
+        """Write `model` (a `PixelClassifier`) in float32, the numbers that `look` speaks of; its card.
+
+        Its `name` is that which the training asks for, if no other is given.
+        """
         import torch
 
         assert isinstance(model, PixelClassifier), "what a training begins with"
@@ -32,7 +37,7 @@ class TrainedModel:
         found = counts(model.backbone, shape)
         trained_on = f"dataset {self.request.dataset}"
         card = ModelCard(
-            name=str(self.request.name),
+            name=name or str(self.request.name),
             architecture=model.card.architecture,
             arguments=model.card.arguments,
             classes=model.classes,

@@ -6,6 +6,7 @@ from typing import Literal, Self
 from torch import Tensor
 
 from multav.errors import BadCheckpoint
+from multav.names import LONGEST_NAME
 from multav.training.checkpoint import Checkpoint
 from multav.training.curve import CurvePoint
 from multav.training.kept_weights import KeptWeights
@@ -20,6 +21,11 @@ class LeftWeights:
     tensors: dict[str, Tensor]
     step: int
     look: CurvePoint | None
+
+    def name(self, training: str) -> str:
+        """What they are called: not what the model is that the `training` would have made, which may yet be made."""
+        ending = f"-step-{self.step}"
+        return training[: LONGEST_NAME - len(ending)] + ending
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, select: Literal["best", "last"]) -> Self:

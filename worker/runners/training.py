@@ -197,8 +197,10 @@ class _Training:
             if left.step == 0:
                 return
             model.load_state_dict(left.tensors)
-            path = self.folder / f"{self.request.name}-step-{left.step}.safetensors"
-            TrainedModel(running.job.id, self.request, self._licence()).write(model.cpu(), left.look, path)
+            name = left.name(str(self.request.name))
+            path = self.folder / f"{name}.safetensors"
+            trained = TrainedModel(running.job.id, self.request, self._licence())
+            trained.write(model.cpu(), left.look, path, name=name)
             with path.open("rb") as file:
                 blob = blobs.write(running.database, file)
             with running.database.write() as session:

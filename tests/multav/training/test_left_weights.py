@@ -1,5 +1,6 @@
 """What is left of a training that does not come to its end: the weights that the name of the file speaks of."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from multav.errors import BadCheckpoint, Cancelled, Interrupted, TrainingDiverged
+from multav.names import NAME
 from multav.training import checkpoint
 from multav.training.checkpoint import Checkpoint
 from multav.training.curve import CurvePoint
@@ -124,3 +126,11 @@ def test_a_stop_while_losses_are_wild_keeps_the_checkpoint_before(
     # One that is wild is better than none.
     stopped("without", checkpoint_minutes=60.0)
     assert steps == [first]
+
+
+def test_they_are_not_called_what_the_model_would_have_been() -> None:
+    left = LeftWeights({}, 120, None)
+    assert left.name("hardened") == "hardened-step-120"
+    longest = left.name("a" * 100)
+    assert re.fullmatch(NAME, longest)
+    assert longest.endswith("a-step-120")
