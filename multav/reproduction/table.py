@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from multav.reports.wording import p_value
 from multav.reproduction.measured import Findings, Hits, Measured
 from multav.reproduction.plan import MULTIPLICATIVE, Row
 from multav.reproduction.pooled_gaps import PooledGap, pooled_gaps
@@ -202,7 +203,7 @@ def _gap_table(row: Row, found: Sequence[Gap]) -> str:
         interval = "-" if ends is None else f"{100 * ends.low:+.1f} to {100 * ends.high:+.1f}"
         lines.append(
             f"| {NETWORKS[gap.network]} | {_COLUMNS[gap.column]} | {gap.seed} | {100 * (of.difference or 0):+.1f} "
-            f"| {interval} | {of.only_second}, {of.only_first} | {gap.adjusted_p:.3f} "
+            f"| {interval} | {of.only_second}, {of.only_first} | {p_value(gap.adjusted_p)} "
             f"| {'' if gap.printed is None else f'{gap.printed:+.2f}'} |"
         )
     return "\n".join(lines)
@@ -223,9 +224,11 @@ def _pooled_table(found: Sequence[PooledGap]) -> str:
         interval = (
             "-" if of.by_group is None else f"{100 * of.by_group.low:+.1f} to {100 * of.by_group.high:+.1f}"
         )
+        p = "-" if of.p_by_group is None else p_value(of.p_by_group)
+        seeds = ", ".join(f"{100 * value:+.1f}" for value in gap.by_seed)
         lines.append(
             f"| {network} | {_COLUMNS[gap.column]} | {_ROWS[gap.row]} | {100 * (of.difference or 0):+.1f} | {interval} "
-            f"| {of.p_by_group:.4f} | {', '.join(f'{100 * value:+.1f}' for value in gap.by_seed)} |"
+            f"| {p} | {seeds} |"
         )
     return "\n".join(lines)
 
