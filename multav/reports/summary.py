@@ -5,7 +5,7 @@ One row is one video. Shares are in [0, 1] and come as k of n with a 95 % interv
 
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from multav.audits.findings import Check, Verdict
 from multav.reports.bound_unit import Unit
@@ -47,9 +47,7 @@ class ThreatModel(_Part):
     random_start: bool
     loss: str
     early_stop: bool | None = Field(description="whether a clip was left once the model was fooled")
-    settings: dict[str, float | int | str | bool | None] = Field(
-        description="every other field of the attack"
-    )
+    settings: dict[str, JsonValue] = Field(description="every other field of the attack")
 
 
 class CellDescription(_Part):
