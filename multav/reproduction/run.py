@@ -80,7 +80,7 @@ def run(
         }
         _post(client.audit, {name: audits[name] for name in trained}, standing.audits)
         on_change(standing)
-        if _over(standing):
+        if _over(standing, resumed):
             break
         pause(_PAUSE_SECONDS)
     return _findings(client, standing)
@@ -101,12 +101,12 @@ def _post(post: Callable[..., Json], bodies: Mapping[str, Json], jobs: dict[str,
             return
 
 
-def _over(standing: Standing) -> bool:
-    """Whether every training has ended, and the audit of every one that succeeded."""
+def _over(standing: Standing, resumed: set[str]) -> bool:
+    """Whether nothing is to be expected of any training any more, nor of the audits of those that succeeded."""
     trainings, audits = standing.trainings, standing.audits
     return len(trainings) == len(standing.models) and all(
-        job["state"] in _FINISHED
-        and (job["state"] != "succeeded" or (name in audits and audits[name]["state"] in _FINISHED))
+        _settled(job, resumed)
+        and (job["state"] != "succeeded" or (name in audits and _settled(audits[name], resumed)))
         for name, job in trainings.items()
     )
 

@@ -43,13 +43,14 @@ def test_the_table_is_made_and_found_again(stack: Any, video: Path, tmp_path: Pa
         | {"steps": 1, "batch_size": 4},
         clean_training={},
         audit={"subset": {"count": 12}},
-        attacks={kind: {"steps": 1} for kind in ("multav-linf", "pgd-linf")},
+        attacks={kind: {"steps": 1} for kind in ("multav-linf", "pgd-linf")}
+        | {kind: {"steps": 1, "size": [9, 7]} for kind in ("multav-roa", "roa")},
         matched_epsilon=0.0189,
         networks=("r18-2d",),
-        columns=("linf",),
+        columns=("linf", "roa"),
     )
     models = planned_models(scale)
-    assert [model.row for model in models] == ["clean", "mult", "add", "matched"]
+    assert [model.row for model in models] == ["clean", "mult", "add", "matched", "mult", "add"]
     shares: list[float] = []
     findings = run(
         stack.client,
@@ -61,12 +62,12 @@ def test_the_table_is_made_and_found_again(stack: Any, video: Path, tmp_path: Pa
     assert not findings.failed
     assert shares == sorted(shares)
     assert shares[-1] == 1
-    assert [each.right["clean"].size for each in measured] == [12] * 4
+    assert [each.right["clean"].size for each in measured] == [12] * 6
     text = markdown(findings)
-    assert text.count("3D ResNet-18 + 2D Denoise") == 4 + 1 + 1
+    assert text.count("3D ResNet-18 + 2D Denoise") == 6 + 2 + 1
     # The same plan again posts nothing anew, also when the keys are forgotten.
     with sqlite3.connect(stack.folder / "data" / "multav.db") as database:
-        assert database.execute("DELETE FROM idempotency_keys WHERE key LIKE 'table1-%'").rowcount == 8
+        assert database.execute("DELETE FROM idempotency_keys WHERE key LIKE 'table1-%'").rowcount == 12
     repeated = run(stack.client, models)
     again = repeated.measured
     assert [each.training["id"] for each in again] == [each.training["id"] for each in measured]
