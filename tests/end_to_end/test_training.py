@@ -217,6 +217,7 @@ def alone(own_stack: Any) -> Iterator[Any]:
     own_stack.close()
 
 
+@pytest.mark.slow
 def test_an_attack_does_not_wait_for_a_training(alone: Any, video: Path, wait_for: Any) -> None:
     job_id = alone.client.train({**LONG, "checkpoint_minutes": 60.0})["id"]
     until_step(alone, wait_for, job_id, 20)

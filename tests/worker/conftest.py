@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -85,3 +86,13 @@ def make_model(database: Database, tmp_path: Path) -> Callable[..., RegisteredMo
         return models.register(database, path)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A whole training on two processes: what was `Trained`, and what was `Watched` of it."""
+    # Here the module would be loaded before those that it tests.
+    from tests.worker.test_many_devices import Watched, on_two
+
+    watched = Watched()
+    return on_two(tmp_path_factory.mktemp("unbroken"), {}, watched), watched

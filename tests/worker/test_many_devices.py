@@ -122,13 +122,6 @@ def on_two(
     ).train(start_of(request))
 
 
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, Watched]:
-    """A whole training on two processes."""
-    watched = Watched()
-    return on_two(tmp_path_factory.mktemp("unbroken"), {}, watched), watched
-
-
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(tensor.equal(other[name]) for name, tensor in one.items())
 

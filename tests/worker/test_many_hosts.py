@@ -21,7 +21,6 @@ from tests.worker.test_many_devices import (
     SMALL,
     Watched,
     agents_of,
-    on_two,
     ranks_of,
     same,
     some_videos,
@@ -115,10 +114,9 @@ def led(
     ).train(start_of(order.request))
 
 
-def test_two_hosts_are_two_devices(tmp_path: Path) -> None:
+def test_two_hosts_are_two_devices(unbroken: tuple[Trained, Watched], tmp_path: Path) -> None:
     """The same weights as two devices of one host, bit by bit."""
-    one, watched = Watched(), Met()
-    by_one_host = on_two(tmp_path / "one", {}, one)
+    (by_one_host, one), watched = unbroken, Met()
     with other_host(tmp_path / "other", {}) as other:
         trained = led(tmp_path / "leader", {}, watched, other)
         assert other.agent.wait(30) == 0
@@ -129,9 +127,10 @@ def test_two_hosts_are_two_devices(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lost", ["rank", "host"])
-def test_what_is_lost_of_the_other_host_comes_again(lost: str, tmp_path: Path) -> None:
-    fields, one, watched, gone = OFTEN, Watched(), Met(), threading.Event()
-    by_one_host = on_two(tmp_path / "one", {}, one)
+def test_what_is_lost_of_the_other_host_comes_again(
+    lost: str, unbroken: tuple[Trained, Watched], tmp_path: Path
+) -> None:
+    fields, watched, gone = OFTEN, Met(), threading.Event()
     with other_host(tmp_path / "other", fields) as other:
 
         def lose(point: CurvePoint) -> None:
@@ -148,7 +147,7 @@ def test_what_is_lost_of_the_other_host_comes_again(lost: str, tmp_path: Path) -
         trained = led(tmp_path / "leader", fields, watched, other, on_point=lose)
     assert gone.is_set()
     assert len(watched.meetings) == 1
-    assert same(trained.model.state_dict(), by_one_host.model.state_dict())
+    assert same(trained.model.state_dict(), unbroken[0].model.state_dict())
     steps = [point.step for point in watched.points if point.series == "step"]
     assert steps.count(1) == 1, "from the last checkpoint, not from the beginning"
 
@@ -186,6 +185,7 @@ def test_a_host_that_must_stop_stops_all_and_a_checkpoint_is_kept(tmp_path: Path
     assert watched.checkpoints == [kept.rest["trainer"]["step"]]
 
 
+@pytest.mark.slow
 def test_nobody_comes(tmp_path: Path) -> None:
     with pytest.raises(WorkerLost, match="for 2 hosts, and not as many workers came in time"):
         led(tmp_path / "leader", {}, Met(), None, patience=3.0)

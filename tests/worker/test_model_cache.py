@@ -157,6 +157,7 @@ print([tensor.double().sum().item() for tensor in cache.get("large").state_dict(
 """
 
 
+@pytest.mark.slow
 def test_processes_that_load_at_once_all_load_the_whole(
     settings: Settings, database: Database, make_model: Make
 ) -> None:
