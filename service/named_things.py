@@ -6,6 +6,7 @@ Each refusal is an `InvalidSpec` that points at the field (`pointer`) that names
 from sqlalchemy.orm import Session
 
 from multav.audits.request import AuditSubset, Subset
+from multav.datasets.listing import drawn_per_class
 from multav.errors import InvalidSpec, NotFound
 from store import datasets, models
 from store.datasets import RegisteredDataset
@@ -41,9 +42,10 @@ def named_dataset(
 
 
 def videos_per_class(dataset: RegisteredDataset, subset: Subset) -> dict[str, int]:
-    """How many videos the subset holds at most, by class; a `count` beyond that is not looked at.
+    """How many videos the subset holds, by class; names of videos are not looked at.
 
-    Raises `InvalidSpec` for classes that the dataset does not have, or without a video.
+    Raises `InvalidSpec` for classes that the dataset does not have, or without a video, and for more videos than are
+    there.
     """
     there: dict[str, int] = dict(zip(dataset.classes, dataset.listing["videos_per_class"], strict=True))
     unknown = [name for name in subset.classes or () if name not in there]
@@ -56,7 +58,13 @@ def videos_per_class(dataset: RegisteredDataset, subset: Subset) -> dict[str, in
         kept = {name: min(count, subset.per_class) for name, count in kept.items()}
     if sum(kept.values()) == 0:
         raise InvalidSpec.at("/subset", "the subset holds no video: choose other classes")
-    return kept
+    if subset.count is None:
+        return kept
+    if subset.count > sum(kept.values()):
+        raise InvalidSpec.at(
+            "/subset/count", f"{subset.count} videos are asked for and {sum(kept.values())} are there"
+        )
+    return dict(zip(kept, drawn_per_class(list(kept.values()), subset.count), strict=True))
 
 
 def videos_in(dataset: RegisteredDataset, subset: Subset) -> int:
@@ -67,8 +75,4 @@ def videos_in(dataset: RegisteredDataset, subset: Subset) -> int:
         if len(subset.videos) > there:
             raise InvalidSpec.at("/subset/videos", f"{len(subset.videos)} are named and {there} are there")
         return len(subset.videos)
-    if subset.count is None:
-        return there
-    if subset.count > there:
-        raise InvalidSpec.at("/subset/count", f"{subset.count} videos are asked for and {there} are there")
-    return subset.count
+    return there

@@ -23,7 +23,7 @@ from service.context import Context
 from service.door import queued
 from service.fitting_attacks import refuse_few_classes, refuse_large_region
 from service.machine import most_devices
-from service.named_things import named_dataset, named_model, videos_in, videos_per_class
+from service.named_things import named_dataset, named_model, videos_per_class
 from service.new_job import new_job
 from service.once import Accepted, Once
 from service.training_speed import training_speed
@@ -106,7 +106,7 @@ def _checked(session: Session, context: Context, asked: TrainingRequest) -> _Che
     classes = tuple(per_class)
     if len(classes) < 2:
         raise InvalidSpec.at("/subset/classes", "a classifier tells two classes apart at least: name another")
-    videos = videos_in(dataset, asked.subset)
+    videos = sum(per_class.values())
     if videos < 2:
         raise InvalidSpec.at("/subset", "a training needs two videos at least")
     geometry = _geometry(asked, start)
@@ -118,7 +118,10 @@ def _checked(session: Session, context: Context, asked: TrainingRequest) -> _Che
     if validation is None:
         listed, groups = dataset.listing["videos"], dataset.listing["groups"]
         validation_clips = about_set_aside(
-            per_class.values(), asked.validation.share, per_group=listed / max(1, groups)
+            per_class.values(),
+            asked.validation.share,
+            per_group=listed / max(1, groups),
+            drawn=videos / sum(videos_per_class(dataset, Subset(classes=asked.subset.classes)).values()),
         )
         if not validation_clips and listed == groups:
             raise InvalidSpec.at(

@@ -1,7 +1,7 @@
 """What a dataset holds: classes in the order of their indices, and labelled videos. Torch-free."""
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,7 +70,18 @@ def subset(
         shuffled = sorted(videos, key=lambda video: video.index)
         random.Random(f"{seed}:{label}").shuffle(shuffled)
         drawn = shuffled if per_class is None else shuffled[:per_class]
-        # Each class is spread evenly over the whole; so a beginning holds every class's share.
-        places += [((number + 0.5) / len(drawn), label, video) for number, video in enumerate(drawn)]
+        places += [(place, label, video) for place, video in zip(_spread(len(drawn)), drawn, strict=True)]
     ordered = [video for _, _, video in sorted(places, key=lambda place: place[:2])]
     return tuple(ordered if count is None else ordered[:count])
+
+
+def drawn_per_class(videos: Sequence[int], count: int) -> list[int]:
+    """How many videos of each class a `subset` of `count` holds, of classes of so many `videos`."""
+    places = sorted((place, label) for label, there in enumerate(videos) for place in _spread(there))
+    drawn = Counter(label for _, label in places[:count])
+    return [drawn[label] for label in range(len(videos))]
+
+
+def _spread(count: int) -> list[float]:
+    """Where the videos of a class lie in the whole: evenly, so that a beginning holds every class's share."""
+    return [(number + 0.5) / count for number in range(count)]

@@ -19,11 +19,16 @@ def compared_with(validation: int, train: int) -> int:
     return min(_MOST_COMPARED, validation, train)
 
 
-def about_set_aside(videos_per_class: Collection[int], share: float, *, per_group: float) -> int:
+def about_set_aside(
+    videos_per_class: Collection[int], share: float, *, per_group: float, drawn: float = 1.0
+) -> int:
     """About how many videos are set aside of classes of so many, with `per_group` videos in a group on average.
 
-    Exact where every video is its own group. Of every class at least one group stays (see `training_videos`).
+    They are the share `drawn` of a dataset, whose groups are so large. Exact where every video is its own group. Of
+    every class at least one group stays (see `training_videos`).
     """
+    # Few of many videos have their groups to themselves.
+    per_group = drawn * per_group / (1 - (1 - drawn) ** per_group)
     aside = 0.0
     for videos in videos_per_class:
         groups = max(1, round(videos / per_group))

@@ -158,6 +158,8 @@ def test_what_it_would_cost(service: Any, measured: Callable[..., None]) -> None
     before = len(service.client.get("/v1/jobs", params={"kind": "training", "limit": 200}).json()["items"])
     said = cost(service, **body)
     assert (said["train_clips"], said["validation_clips"]) == (5400, 100)
+    few = cost(service, subset={"count": 60})
+    assert (few["train_clips"], few["validation_clips"]) == (50, 10), "of each class one is set aside"
     assert (said["steps_per_epoch"], said["steps"], said["looks"]) == (168, 336, 2)
     # Each look goes through as many training clips as there are validation clips.
     assert said["gradients"] == 336 * 32 * (0.5 * 5 + 1) + 2 * (100 + 100) * 5

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multav.datasets.listing import ListedVideo, Listing, subset
+from multav.datasets.listing import ListedVideo, Listing, drawn_per_class, subset
 
 
 def listing_of(sizes: list[int]) -> Listing:
@@ -35,6 +35,17 @@ def test_every_beginning_is_stratified(listing: Listing, seed: int, data: st.Dat
     for label, size in sizes.items():
         share = count * size / len(listing.videos)
         assert abs(drawn[label] - share) < 1 + len(sizes) * 0.5
+
+
+@given(listings, st.integers(0, 5), st.data())
+def test_sizes_alone_tell_how_many_of_a_class_are_drawn(
+    listing: Listing, seed: int, data: st.DataObject
+) -> None:
+    count = data.draw(st.integers(1, len(listing.videos)))
+    sizes = Counter(video.label for video in listing.videos)
+    drawn = Counter(video.label for video in subset(listing, count=count, seed=seed))
+    labels = range(len(listing.classes))
+    assert drawn_per_class([sizes[label] for label in labels], count) == [drawn[label] for label in labels]
 
 
 @given(listings, st.integers(1, 10), st.integers(0, 5))

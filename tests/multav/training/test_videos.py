@@ -54,6 +54,14 @@ def test_whole_groups_of_every_class_are_set_aside(share: float, aside: int) -> 
     assert about_set_aside((30, 30, 30), share, per_group=3) == len(found.validation)
 
 
+@pytest.mark.parametrize("count", [90, 300, 750])
+def test_of_few_videos_of_large_groups_about_as_many_are_set_aside_as_is_said(count: int) -> None:
+    """As of UCF101: few of many videos have their groups to themselves."""
+    found = divided(listing(10, 25), subset={"count": count}, validation={"share": 0.2, "clips": 1000})
+    said = about_set_aside((count // 3,) * 3, 0.2, per_group=25, drawn=count / 750)
+    assert said == pytest.approx(len(found.validation), rel=0.35)
+
+
 def test_the_draw_depends_on_the_seed_alone() -> None:
     first = divided(listing())
     assert divided(listing()) == first
